@@ -1,0 +1,185 @@
+package store
+
+import "time"
+
+// PathwayStatus is where a pathway is in its life.
+type PathwayStatus string
+
+// Statuses of a pathway.
+const (
+	PathwayOpen      PathwayStatus = "open"
+	PathwaySuspended PathwayStatus = "suspended"
+	PathwayClosed    PathwayStatus = "closed"
+	PathwayErasing   PathwayStatus = "erasing"
+)
+
+// Journal implements journal.Safe.
+func (s PathwayStatus) Journal() string { return string(s) }
+
+// Pathway is one patient pathway (parcours de soins) with its team and the
+// consents given for it.
+type Pathway struct {
+	Code          PathwayCode   `cbor:"1,keyasint"`
+	Programme     string        `cbor:"2,keyasint"`
+	Status        PathwayStatus `cbor:"3,keyasint"`
+	Patient       Patient       `cbor:"4,keyasint"`
+	Establishment string        `cbor:"5,keyasint"`
+	Created       time.Time     `cbor:"6,keyasint"`
+	Changed       time.Time     `cbor:"7,keyasint"`
+	// Revision grows with each write; Tx.PutPathway refuses a stale one.
+	Revision   uint64      `cbor:"8,keyasint"`
+	Consents   []Consent   `cbor:"9,keyasint"`
+	Members    []Member    `cbor:"10,keyasint"` // everyone who ever was, in order
+	NextMember int         `cbor:"11,keyasint"`
+	MergedInto PathwayCode `cbor:"12,keyasint,omitempty"`
+	Events     []Event     `cbor:"13,keyasint,omitempty"` // status changes
+	// Urgent contact for notices; free text such as a telephone number.
+	Phone string `cbor:"14,keyasint,omitempty"`
+}
+
+// Event is a change of status and why.
+type Event struct {
+	At     time.Time     `cbor:"1,keyasint"`
+	By     string        `cbor:"2,keyasint"`
+	Status PathwayStatus `cbor:"3,keyasint"`
+	Reason string        `cbor:"4,keyasint,omitempty"`
+}
+
+// Patient is the identity of the child. It is health data by itself here.
+type Patient struct {
+	INS        string `cbor:"1,keyasint"` // matricule, 15 characters; may be empty
+	INSOID     string `cbor:"2,keyasint"`
+	FamilyName string `cbor:"3,keyasint"` // birth name
+	GivenName  string `cbor:"4,keyasint"` // first given name
+	BirthDate  string `cbor:"5,keyasint"` // 2006-01-02
+	Sex        string `cbor:"6,keyasint"` // M, F or U
+}
+
+// Consent is one consent recorded or withdrawn (CSP L.1110-4, L.1110-12).
+type Consent struct {
+	At          time.Time `cbor:"1,keyasint"`
+	Kind        string    `cbor:"2,keyasint"`           // oral, written
+	From        string    `cbor:"3,keyasint"`           // who gave it
+	By          string    `cbor:"4,keyasint"`           // who gathered it
+	For         MemberID  `cbor:"5,keyasint,omitempty"` // empty: the whole pathway
+	Notice      string    `cbor:"6,keyasint,omitempty"` // information notice
+	Withdrawn   time.Time `cbor:"7,keyasint,omitzero"`
+	WithdrawnBy string    `cbor:"8,keyasint,omitempty"`
+	Reason      string    `cbor:"9,keyasint,omitempty"`
+}
+
+// BoxType is the national type of a mailbox (TRE_R257).
+type BoxType string
+
+// Types of boxes. BoxCitizen is ours, for Mon espace santé.
+const (
+	BoxPER     BoxType = "PER"
+	BoxORG     BoxType = "ORG"
+	BoxAPP     BoxType = "APP"
+	BoxCAB     BoxType = "CAB"
+	BoxCitizen BoxType = "MES"
+)
+
+// Journal implements journal.Safe.
+func (t BoxType) Journal() string { return string(t) }
+
+// Member is a professional, a relative or the patient in the care team.
+type Member struct {
+	ID            MemberID  `cbor:"1,keyasint"`
+	Name          string    `cbor:"2,keyasint"`
+	Role          string    `cbor:"3,keyasint"` // role id of the programme
+	Mailbox       Address   `cbor:"4,keyasint"`
+	AlsoFrom      []Address `cbor:"5,keyasint,omitempty"` // declared sending addresses
+	Type          BoxType   `cbor:"6,keyasint"`
+	Establishment string    `cbor:"7,keyasint,omitempty"`
+	Service       string    `cbor:"8,keyasint,omitempty"`
+	RPPS          string    `cbor:"9,keyasint,omitempty"`
+	Periods       []Period  `cbor:"10,keyasint"` // a member who comes back has two
+}
+
+// Period is a stretch of membership; To is zero while it lasts.
+type Period struct {
+	From time.Time `cbor:"1,keyasint"`
+	To   time.Time `cbor:"2,keyasint,omitzero"`
+}
+
+// ActiveAt reports whether the member belongs to the team at t.
+func (m *Member) ActiveAt(t time.Time) bool {
+	for _, p := range m.Periods {
+		if !t.Before(p.From) && (p.To.IsZero() || t.Before(p.To)) {
+			return true
+		}
+	}
+	return false
+}
+
+// Box is a mailbox (BAL) known to the hub; several members may share it.
+type Box struct {
+	Address       Address   `cbor:"1,keyasint"`
+	Type          BoxType   `cbor:"2,keyasint"`
+	Name          string    `cbor:"3,keyasint,omitempty"` // of the service, for display
+	Establishment string    `cbor:"4,keyasint,omitempty"`
+	Software      bool      `cbor:"5,keyasint,omitempty"` // read by a program: XDM subjects pass unchanged
+	NoCopyBack    bool      `cbor:"6,keyasint,omitempty"` // copy_back = false
+	Created       time.Time `cbor:"7,keyasint"`
+	Mark          *Mark     `cbor:"8,keyasint,omitempty"`
+}
+
+// Mark warns that a box refused mail with an address error. It never stops
+// later copies.
+type Mark struct {
+	At   time.Time `cbor:"1,keyasint"`
+	Code string    `cbor:"2,keyasint"` // enhanced status code
+}
+
+// RubricState is the mailbox side of a rubric in one pathway.
+type RubricState struct {
+	UIDValidity   uint32 `cbor:"1,keyasint"`
+	UIDNext       uint32 `cbor:"2,keyasint"`
+	HighestModSeq uint64 `cbor:"3,keyasint"`
+	Count         uint32 `cbor:"4,keyasint"`
+}
+
+// Filing is a message in a rubric.
+type Filing struct {
+	Rubric  string    `cbor:"1,keyasint"`
+	UID     uint32    `cbor:"2,keyasint"`
+	ModSeq  uint64    `cbor:"3,keyasint"`
+	Message MessageID `cbor:"4,keyasint"`
+}
+
+// Tombstone remembers a UID that left a rubric.
+type Tombstone struct {
+	UID    uint32 `cbor:"1,keyasint"`
+	ModSeq uint64 `cbor:"2,keyasint"`
+}
+
+// Family is a family of traces; each has its own retention.
+type Family string
+
+// Families of traces.
+const (
+	Technical   Family = "technical"
+	Application Family = "application"
+)
+
+// Journal implements journal.Safe.
+func (f Family) Journal() string { return string(f) }
+
+// Trace is one record of who did what. Identity is given by codes and ids; a
+// trace survives the erasure of the pathway it is about.
+type Trace struct {
+	Seq      uint64            `cbor:"1,keyasint"` // set by the engine
+	Family   Family            `cbor:"2,keyasint"`
+	At       time.Time         `cbor:"3,keyasint"`
+	Actor    string            `cbor:"4,keyasint"`           // member, account, coordinator, hub
+	OnBehalf string            `cbor:"5,keyasint,omitempty"` // for whom
+	Action   string            `cbor:"6,keyasint"`           // post.filed, consent.withdrawn, …
+	Pathway  PathwayCode       `cbor:"7,keyasint,omitempty"`
+	Object   string            `cbor:"8,keyasint,omitempty"` // message, delivery, member… id
+	Where    string            `cbor:"9,keyasint,omitempty"` // network address, socket
+	Outcome  string            `cbor:"10,keyasint"`          // done, refused, failed
+	Detail   map[string]string `cbor:"11,keyasint,omitempty"`
+	// Prev is the hash of the record before it in the family; set by the engine.
+	Prev []byte `cbor:"12,keyasint,omitempty"`
+}

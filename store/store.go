@@ -1,0 +1,268 @@
+// Package store says what the hub keeps and how it is reached: typed records,
+// a read view, one commit call, a leased queue with due times, sealed messages
+// and traces.
+//
+// It is interfaces and records only. [store/bolt] is the engine that keeps all
+// of it in one directory; store/storetest is the suite that every engine must
+// pass; store/seal holds keys and encryption.
+//
+// Rules that hold for every engine:
+//
+//   - When Commit returns nil, everything its function put is durable, the
+//     message bytes included, and was made durable as one: after a crash either
+//     all of it is there or none.
+//   - The function given to Commit may run more than once and together with
+//     others in one durable transaction; it has no effect outside its Tx. It
+//     may not sleep, dial or wait. It sees everything committed before it.
+//   - The function given to View must not do anything slow: it copies out what
+//     it needs and returns. Values it got stay valid afterwards.
+//   - No caller may rely on there being a single writer or a single process:
+//     what must not change under a decision is checked again inside Commit
+//     (see [Pathway.Revision]), leases carry a fencing token.
+//   - Nothing that says anything about a person is on disk in clear, in keys,
+//     file names and lengths of lists included. Look-ups by INS, address,
+//     Message-ID or name go through keyed hashes.
+//   - Every list is one range scan in key order; nothing is found by reading
+//     everything.
+package store
+
+import (
+	"context"
+	"io"
+	"time"
+
+	"github.com/relais-sante/relais/store/journal"
+)
+
+// Faults that engines return, wrapped with what was being done.
+const (
+	// ErrNotFound: no such record.
+	ErrNotFound = journal.Fault("not found")
+	// ErrConflict: what a decision was built on has changed since; decide again.
+	ErrConflict = journal.Fault("changed meanwhile")
+	// ErrFull: no room (disk full, size limit). Temporary: space may come back,
+	// and the store recovers by itself when it does.
+	ErrFull = journal.Fault("store full")
+	// ErrUnavailable: the store cannot write now, for another reason.
+	ErrUnavailable = journal.Fault("store unavailable")
+	// ErrErased: the key is gone, the bytes can never be read again.
+	ErrErased = journal.Fault("erased")
+	// ErrCorrupt: bytes on disk are not what was written.
+	ErrCorrupt = journal.Fault("corrupt")
+	// ErrNewer: the directory was written by a newer version of the program.
+	ErrNewer = journal.Fault("written by a newer version")
+	// ErrLeaseLost: somebody else holds the item now; what was done with the
+	// old lease must not be recorded.
+	ErrLeaseLost = journal.Fault("lease lost")
+	// ErrClosed: the store is closed.
+	ErrClosed = journal.Fault("store closed")
+)
+
+// Store keeps the hub's records and messages.
+type Store interface {
+	// View runs fn on a consistent snapshot.
+	View(ctx context.Context, fn func(View) error) error
+
+	// Commit runs fn and makes what it put durable. It returns fn's error
+	// unchanged, in which case nothing was put.
+	Commit(ctx context.Context, fn func(Tx) error) error
+
+	// Create starts a message: bytes written to the draft are sealed as they
+	// arrive. Nothing of a draft survives unless a Commit files or holds it.
+	// sizeHint is the announced size in bytes, or 0.
+	Create(ctx context.Context, sizeHint int64) (Draft, error)
+
+	// Open reads a message back, from its first byte, authenticating each
+	// chunk before it is released. A fault in the middle means the bytes so
+	// far must not be taken for the whole (drop the connection).
+	Open(ctx context.Context, b Blob) (io.ReadCloser, error)
+
+	// NewKey makes and stores the key that o's rows and messages are sealed
+	// with; it is durable on return, before any commit may name it. Making a
+	// key that exists is no error.
+	NewKey(ctx context.Context, o Owner) error
+	// DropKey forgets o's key: the store can no longer read what it sealed.
+	// (Erasure proper, from every copy and backup, is by epochs; see seal.)
+	DropKey(ctx context.Context, o Owner) error
+
+	// Mac is a keyed hash under a key of this store, for look-ups and for
+	// local parts that must be stable but meaningless. use separates purposes.
+	Mac(use string, parts ...string) [32]byte
+
+	// Wake returns a channel that gets a value (at most one waiting) after a
+	// commit that put queue items in lane prefix. It is a hint: also poll.
+	Wake(prefix string) <-chan struct{}
+
+	// Stats are cheap figures for status and metrics.
+	Stats(ctx context.Context) (Stats, error)
+
+	// Close waits for running commits and closes.
+	Close() error
+}
+
+// Draft is a message on its way in. Not safe for concurrent use.
+type Draft interface {
+	io.Writer
+	// Finish ends the message: no more bytes. Large drafts are durable on
+	// return; small ones become so with their commit.
+	Finish() error
+	// Size is the number of clear bytes written so far.
+	Size() int64
+	// Open reads the finished draft back from its first byte.
+	Open() (io.ReadCloser, error)
+	// Discard drops the draft. After a successful commit it does nothing, so
+	// it is safe to defer.
+	Discard()
+}
+
+// Owner names whose key seals something.
+type Owner struct {
+	Kind OwnerKind
+	ID   string // pathway code, held id, account id…; never an identity
+}
+
+// OwnerKind is the kind of key in the keystore.
+type OwnerKind string
+
+// Kinds of owners.
+const (
+	OwnedByPathway OwnerKind = "pathway"
+	OwnedByTriage  OwnerKind = "triage"  // one key per held message
+	OwnedByBox     OwnerKind = "box"     // a citizen's box: its address is an INS
+	OwnedByAccount OwnerKind = "account" // private IMAP folders
+	OwnedByHub     OwnerKind = "hub"     // rows about no patient
+	OwnedByTrace   OwnerKind = "trace"
+)
+
+// Blob says where a sealed message lies and how to open it. Only engines look
+// inside.
+type Blob struct {
+	Owner   Owner  `cbor:"1,keyasint"`
+	Segment string `cbor:"2,keyasint"`
+	Offset  int64  `cbor:"3,keyasint"` // of the record in its segment
+	Length  int64  `cbor:"4,keyasint"` // sealed bytes
+	Size    int64  `cbor:"5,keyasint"` // clear bytes
+	Key     []byte `cbor:"6,keyasint"` // session key wrapped to the owner's public key
+	Sum     []byte `cbor:"7,keyasint"` // SHA-256 of the sealed bytes
+}
+
+// Stats are a store's cheap figures.
+type Stats struct {
+	Pathways, Messages, Held      int64
+	Queued, Failed                int64 // live deliveries; failed ones not yet dropped
+	SegmentBytes, IndexBytes      int64
+	Sequence                      uint64    // last commit
+	OldestUndelivered, OldestHeld time.Time // zero: none
+}
+
+// View reads. Methods that return one record return [ErrNotFound] when there
+// is none; lists are in key order, after the given key (exclusive; "" from the
+// start), at most limit (0: no limit).
+type View interface {
+	Pathway(PathwayCode) (*Pathway, error)
+	Pathways(after PathwayCode, limit int) ([]*Pathway, error)
+	// PathwaysOfPatient finds by INS matricule (any OID).
+	PathwaysOfPatient(ins string) ([]PathwayCode, error)
+	// PathwaysOfBox lists pathways in whose team the box is or was, or which
+	// have it as a declared sending address.
+	PathwaysOfBox(Address) ([]PathwayCode, error)
+	// PathwaysOfName finds by folded family name (see FoldName of identity).
+	PathwaysOfName(folded string) ([]PathwayCode, error)
+
+	Box(Address) (*Box, error)
+	Boxes(after Address, limit int) ([]*Box, error) // in order of the keyed hash
+
+	Message(PathwayCode, MessageID) (*Message, error)
+	// Thread lists a pathway's messages in the order they were filed.
+	Thread(code PathwayCode, after uint64, limit int) ([]*Message, error)
+	// Locate finds the pathway a message belongs to.
+	Locate(MessageID) (PathwayCode, error)
+	// Index is the letter index stored with a message, opaque here.
+	Index(PathwayCode, MessageID) ([]byte, error)
+	// MessagesByID finds messages that are, or were sent on, under an RFC 5322
+	// Message-ID (without brackets), newest first, over all pathways.
+	MessagesByID(id string) ([]MessageRef, error)
+	// Duplicate finds the message filed under the same fingerprint.
+	Duplicate(fingerprint [32]byte) (MessageRef, error)
+
+	// Rubric gives the mailbox state of a rubric (zero counters if unused).
+	Rubric(PathwayCode, string) (RubricState, error)
+	// Filed lists what is in a rubric in UID order, after a UID.
+	Filed(code PathwayCode, rubric string, after uint32, limit int) ([]Filing, error)
+	// Vanished lists tombstones with a modseq above since.
+	Vanished(code PathwayCode, rubric string, since uint64) ([]Tombstone, error)
+
+	Delivery(DeliveryID) (*Delivery, error)
+	// Deliveries of one message, in the order they were made.
+	Deliveries(PathwayCode, MessageID) ([]*Delivery, error)
+	// DeliveryList lists deliveries that are not over (queued, sending, held)
+	// or have failed, in id order.
+	DeliveryList(after DeliveryID, limit int) ([]*Delivery, error)
+
+	Held(HeldID) (*Held, error)
+	HeldIndex(HeldID) ([]byte, error)
+	HeldList(after HeldID, limit int) ([]*Held, error)
+
+	Item(ItemID) (*Item, error)
+	// Lanes lists the lanes with prefix that have an item due at or before
+	// now, oldest due first within each; NextDue is the earliest due time of
+	// any item in lanes with prefix (zero: none).
+	Lanes(prefix string, now time.Time) ([]string, error)
+	NextDue(prefix string) (time.Time, error)
+	// Leased lists items under lease, whoever holds it.
+	Leased() ([]Item, error)
+
+	// Traces reads the application (or technical) traces in order.
+	Traces(f Family, after uint64, limit int) ([]*Trace, error)
+	// TracesOfPathway reads those about one pathway.
+	TracesOfPathway(code PathwayCode, after uint64, limit int) ([]*Trace, error)
+
+	// Setting reads a small sealed value of the hub's own (cursors, last-good
+	// dates). Names are constants.
+	Setting(name string) ([]byte, error)
+}
+
+// Tx reads and writes. A Put of an existing key replaces the record.
+type Tx interface {
+	View
+
+	// PutPathway writes p if the stored revision is still p.Revision (else
+	// ErrConflict), and sets p.Revision to the new one. Look-ups by patient,
+	// box and name follow.
+	PutPathway(p *Pathway) error
+	PutBox(b *Box) error
+
+	// FileMessage stores a new message of m.Pathway: takes the draft, wraps
+	// its session key to the pathway's key, gives m its Seq, Blob and the UID
+	// and modseq of each of m.Filings, writes the look-ups for m.KnownAs and
+	// m.Fingerprint. d may be nil for entries without bytes (events).
+	FileMessage(m *Message, index []byte, d Draft) error
+	// FileHeld stores a message that was held: its sealed bytes stay where
+	// they are, the session key is wrapped to the pathway's key. The held
+	// record is removed; its key is to be dropped after the commit.
+	FileHeld(m *Message, index []byte, h HeldID) error
+	// UpdateMessage rewrites m. Filings added get a UID, filings changed a
+	// modseq, filings gone a tombstone; new KnownAs get their look-up.
+	UpdateMessage(m *Message) error
+
+	PutDelivery(d *Delivery) error
+
+	// Hold stores a message for a human, under the key of its own that was
+	// made for OwnedByTriage/h.ID.
+	Hold(h *Held, index []byte, d Draft) error
+	UpdateHeld(h *Held) error
+	// DropHeld removes a held message (rejected or expired).
+	DropHeld(id HeldID) error
+
+	// PutItem queues or reschedules; DropItem removes. With a non-zero
+	// Item.Token both need the current lease, else ErrLeaseLost; PutItem ends
+	// the lease.
+	PutItem(it Item) error
+	DropItem(it Item) error
+	// Claim leases up to max items of a lane due at or before now: due moves
+	// to now+lease, Token grows, Owner is set. It is durable with the commit.
+	Claim(lane string, now time.Time, lease time.Duration, owner string, max int) ([]Item, error)
+
+	Trace(t Trace) error
+	PutSetting(name string, value []byte) error
+}
