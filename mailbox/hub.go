@@ -1,0 +1,118 @@
+// Package mailbox does: it is the life of a pathway. Who may, where a message
+// goes, what everyone sees.
+//
+// [Hub.Intake] is the only way in for a message, whoever brings it (SMTP, the
+// operator's poller, IMAP APPEND, the CLI, a coordinator's triage). The rights
+// function in rights.go is the only one that says who may see a message:
+// relay, IMAP, thread, export and search ask it. Nothing here knows a protocol
+// or a file.
+//
+// Rules that hold in this package:
+//
+//   - What is decided before a commit is decided on records whose revision is
+//     checked again inside it; on store.ErrConflict the decision is made anew.
+//   - Functions given to store.Commit do nothing but read and put.
+//   - A [Refusal] is for the sender, a fault for the operator of the hub; an
+//     error that is not a Refusal is temporary at every edge.
+//   - Every change and every access leaves a trace in the same commit.
+package mailbox
+
+import (
+	"context"
+	"crypto/rand"
+	"io"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/relais-sante/relais/mailbox/texts"
+	"github.com/relais-sante/relais/rules"
+	"github.com/relais-sante/relais/store"
+	"github.com/relais-sante/relais/store/journal"
+)
+
+// Options are what a hub is made of.
+type Options struct {
+	Store      store.Store
+	Programmes func() *rules.Set // current set; replaced as a whole on reload
+	Domain     string            // the hub's own mail domain
+	Locale     texts.Locale      // of what the hub writes to people
+	Dev        bool              // test OIDs count as real, desk may be missing
+	NIL        string            // X-MSS-NIL of every mail
+	MaxMessage int64             // bytes
+	Triage     TriageTimes
+	Retry      RetryTimes
+	// Listed reports whether a domain is in the trusted space (white list).
+	Listed func(domain string) bool
+	Log    *slog.Logger
+	Now    func() time.Time // default time.Now
+	Rand   io.Reader        // default crypto/rand
+	// Instance names this process in leases.
+	Instance string
+}
+
+// TriageTimes say when held mail is announced again and given up.
+type TriageTimes struct {
+	Alert, UrgentAlert, GiveUp time.Duration
+}
+
+// RetryTimes say when a copy is tried again: after the n-th failed attempt
+// wait Steps[n-1] (the last one repeats) with jitter, until GiveUp.
+type RetryTimes struct {
+	Steps  []time.Duration
+	GiveUp time.Duration
+}
+
+// Hub is the do floor: all operations on pathways and their mail.
+type Hub struct {
+	o     Options
+	store store.Store
+	log   *slog.Logger
+	ids   idSource
+	names nameCache
+}
+
+// New returns a hub over o.Store.
+func New(o Options) *Hub {
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.Rand == nil {
+		o.Rand = rand.Reader
+	}
+	if o.Log == nil {
+		o.Log = journal.Discard()
+	}
+	if o.Locale == "" {
+		o.Locale = "fr"
+	}
+	return &Hub{o: o, store: o.Store, log: o.Log, ids: idSource{rand: o.Rand}}
+}
+
+// idSource makes the ids of records: ULIDs in lower case, in order of time.
+type idSource struct {
+	mu   sync.Mutex
+	rand io.Reader
+}
+
+// nameCache is declared here so that Hub has one place for what it caches.
+type nameCache struct{}
+
+// programme returns the programme of a pathway as loaded now.
+func (h *Hub) programme(id string) (*rules.Programme, error) {
+	if p := h.o.Programmes().ByID(id); p != nil {
+		return p, nil
+	}
+	return nil, ErrNoProgramme
+}
+
+// ErrNoProgramme: a pathway's programme file is not loaded (any more).
+const ErrNoProgramme = journal.Fault("programme not loaded")
+
+// view and commit shorten the two ways to the store.
+func (h *Hub) view(ctx context.Context, fn func(store.View) error) error {
+	return h.store.View(ctx, fn)
+}
+func (h *Hub) commit(ctx context.Context, fn func(store.Tx) error) error {
+	return h.store.Commit(ctx, fn)
+}
