@@ -70,6 +70,10 @@ type Audience struct {
 	Answered []MemberID `cbor:"6,keyasint,omitempty"`
 	Untyped  bool       `cbor:"7,keyasint,omitempty"` // carries an untyped document
 	HasDocs  bool       `cbor:"8,keyasint,omitempty"`
+	// Inherited limits an answer to who may see what it answers; it does not
+	// stop the authors named in Answered.
+	Inherited     bool     `cbor:"9,keyasint,omitempty"`
+	InheritedOnly []string `cbor:"10,keyasint,omitempty"`
 }
 
 // Grant is a matched rule that names roles and rubrics; members outside the

@@ -175,6 +175,8 @@ type View interface {
 	Message(PathwayCode, MessageID) (*Message, error)
 	// Thread lists a pathway's messages in the order they were filed.
 	Thread(code PathwayCode, after uint64, limit int) ([]*Message, error)
+	// Recent lists the last messages of a pathway's thread, newest first.
+	Recent(code PathwayCode, limit int) ([]*Message, error)
 	// Locate finds the pathway a message belongs to.
 	Locate(MessageID) (PathwayCode, error)
 	// Index is the letter index stored with a message, opaque here.
@@ -202,6 +204,10 @@ type View interface {
 	Held(HeldID) (*Held, error)
 	HeldIndex(HeldID) ([]byte, error)
 	HeldList(after HeldID, limit int) ([]*Held, error)
+	// HeldOfPathway lists what is held and addressed to a pathway.
+	HeldOfPathway(PathwayCode) ([]*Held, error)
+	// HeldDuplicate finds the held message with the same fingerprint.
+	HeldDuplicate(fingerprint [32]byte) (HeldID, error)
 
 	Item(ItemID) (*Item, error)
 	// Lanes lists the lanes with prefix that have an item due at or before
