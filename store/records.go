@@ -53,6 +53,9 @@ type Patient struct {
 	GivenName  string `cbor:"4,keyasint"` // first given name
 	BirthDate  string `cbor:"5,keyasint"` // 2006-01-02
 	Sex        string `cbor:"6,keyasint"` // M, F or U
+	// NameKey is the birth name folded as mailbox/identity.NameKey does; engines
+	// index it as it is and fold nothing themselves.
+	NameKey string `cbor:"7,keyasint"`
 }
 
 // Consent is one consent recorded or withdrawn (CSP L.1110-4, L.1110-12).

@@ -166,8 +166,8 @@ type View interface {
 	// PathwaysOfBox lists pathways in whose team the box is or was, or which
 	// have it as a declared sending address.
 	PathwaysOfBox(Address) ([]PathwayCode, error)
-	// PathwaysOfName finds by folded family name (see FoldName of identity).
-	PathwaysOfName(folded string) ([]PathwayCode, error)
+	// PathwaysOfName finds by Patient.NameKey.
+	PathwaysOfName(key string) ([]PathwayCode, error)
 
 	Box(Address) (*Box, error)
 	Boxes(after Address, limit int) ([]*Box, error) // in order of the keyed hash
