@@ -120,6 +120,10 @@ type Message struct {
 	Outcome     string        `cbor:"31,keyasint,omitempty"` // DSN action, MDN disposition
 	Via         string        `cbor:"32,keyasint,omitempty"` // smtp, operator, imap, cli
 	Notice      string        `cbor:"33,keyasint,omitempty"` // X-Relais-Kind of a notice
+	// BodySum is the SHA-256 of the bytes after the header, as received.
+	BodySum [32]byte `cbor:"34,keyasint"`
+	// Filed says by what the rubrics were chosen (rules.Decision.Filed).
+	Filed string `cbor:"35,keyasint,omitempty"`
 }
 
 // Rubrics lists the ids of the rubrics the message is filed in.

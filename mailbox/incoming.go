@@ -1,0 +1,248 @@
+package mailbox
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/fxamacker/cbor/v2"
+
+	"github.com/relais-sante/relais/mailbox/letter"
+	"github.com/relais-sante/relais/store"
+)
+
+// maxLine is the longest line taken, CRLF apart. RFC 5321 §4.5.3.1.6 asks for
+// 1000; hospital records write base64 on one line, and a relay that folds
+// breaks signatures.
+const maxLine = 64 << 10
+
+// maxHops stops mail that goes round (RFC 5321 §6.3).
+const maxHops = 100
+
+// incoming is a message on its way in: the envelope, what one pass over it
+// found, and where its sealed bytes are. It is read once; deciding about it
+// may be repeated.
+type incoming struct {
+	env       Envelope
+	now       time.Time
+	reading   *letter.Reading
+	idx       *letter.Index
+	indexed   []byte // idx as it is stored
+	documents []letter.Document
+	// unreadable: an archive could not be read within its bounds.
+	unreadable bool
+	auto       letter.Auto
+	from       letter.Mailbox // first mailbox of From
+	fromAddr   store.Address
+	rfcID      string // Message-ID, or one made by the hub
+	noID       bool   // the mail came without a usable one
+	draft      store.Draft
+	held       *store.Held // the message was held before; draft is nil
+	given      assignment
+}
+
+// assignment is what a human decided about a held message.
+type assignment struct {
+	pathway store.PathwayCode
+	member  store.MemberID
+	rubrics []string
+	by      Actor
+	// settled are the triage reasons the human has dealt with: they do not
+	// hold the message again.
+	settled []string
+}
+
+// receive reads a message to its end, sealing and indexing it on the way.
+func (h *Hub) receive(ctx context.Context, env Envelope, r io.Reader) (*incoming, error) {
+	draft, err := h.store.Create(ctx, env.Size)
+	if err != nil {
+		return nil, fmt.Errorf("starting a message: %w", err)
+	}
+	scanner := letter.NewScanner(letter.Limits{})
+	if err := h.pour(io.MultiWriter(draft, scanner), draft, r); err != nil {
+		draft.Discard()
+		return nil, err
+	}
+	if err := draft.Finish(); err != nil {
+		draft.Discard()
+		return nil, fmt.Errorf("ending a message: %w", err)
+	}
+	reading, err := scanner.Close()
+	if err != nil {
+		draft.Discard()
+		return nil, fmt.Errorf("reading a message: %w", err)
+	}
+	in := &incoming{env: env, now: h.o.Now(), reading: reading, idx: reading.Index, draft: draft}
+	if err := in.sound(); err != nil {
+		draft.Discard()
+		return nil, err
+	}
+	if err := h.understand(ctx, in, draft.Open); err != nil {
+		draft.Discard()
+		return nil, err
+	}
+	return in, nil
+}
+
+// pour copies r, at most the size the hub takes.
+func (h *Hub) pour(w io.Writer, draft store.Draft, r io.Reader) error {
+	buf := make([]byte, 32<<10)
+	for {
+		n, err := r.Read(buf)
+		if n > 0 {
+			if h.o.MaxMessage > 0 && draft.Size()+int64(n) > h.o.MaxMessage {
+				return refuse(RefuseTooBig, nil)
+			}
+			if _, werr := w.Write(buf[:n]); werr != nil {
+				return fmt.Errorf("sealing a message: %w", werr)
+			}
+		}
+		if err == io.EOF { // io.Reader's own end, never a wrapped one
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("receiving a message: %w", err)
+		}
+	}
+}
+
+// sound refuses what could not be relayed byte for byte. Whoever brings the
+// message, the bytes kept must survive DATA (RFC 5321 §2.3.8).
+func (in *incoming) sound() error {
+	switch {
+	case in.idx.BareCRLF:
+		return refuse(RefuseBareNewline, nil)
+	case !in.idx.FinalCRLF:
+		return refuse(RefuseUnended, nil)
+	case in.idx.LongLine > maxLine:
+		return refuse(RefuseLongLine, nil)
+	}
+	hops := 0
+	for i := range in.idx.Fields {
+		if strings.EqualFold(in.idx.Fields[i].Name, "Received") {
+			hops++
+		}
+	}
+	if hops > maxHops {
+		return refuse(RefuseLoop, nil)
+	}
+	return nil
+}
+
+// understand draws from the reading what deciding needs.
+func (h *Hub) understand(ctx context.Context, in *incoming, open func() (io.ReadCloser, error)) error {
+	env := &in.idx.Envelope
+	if len(env.From) > 0 {
+		in.from = env.From[0]
+	}
+	in.fromAddr = store.NewAddress(in.from.Address)
+	in.rfcID = env.MessageID
+	if !letter.ValidID(in.rfcID) {
+		in.rfcID, in.noID = h.newRFCID(in.now), true
+	}
+	in.auto = letter.Automatic(in.idx)
+
+	parts := &partReader{open: open}
+	defer parts.close()
+	docs, err := letter.Documents(ctx, in.reading, parts.part, letter.ArchiveLimits{})
+	switch {
+	case errors.Is(err, letter.ErrUnreadableArchive):
+		in.unreadable = true
+	case err != nil:
+		return fmt.Errorf("reading the documents of a message: %w", err)
+	}
+	in.documents = docs
+	in.indexed, err = cbor.Marshal(in.idx)
+	if err != nil {
+		return fmt.Errorf("writing the index of a message: %w", err)
+	}
+	return nil
+}
+
+// partReader gives the decoded bytes of parts. Parts asked for in their order
+// share one pass over the sealed message.
+type partReader struct {
+	open func() (io.ReadCloser, error)
+	r    io.ReadCloser
+	pos  int64
+}
+
+func (p *partReader) part(part letter.Part) (io.Reader, error) {
+	if p.r == nil || part.BodyStart < p.pos {
+		p.close()
+		r, err := p.open()
+		if err != nil {
+			return nil, fmt.Errorf("opening a message for its parts: %w", err)
+		}
+		p.r, p.pos = r, 0
+	}
+	n, err := io.CopyN(io.Discard, p.r, part.BodyStart-p.pos)
+	p.pos += n
+	if err != nil {
+		return nil, fmt.Errorf("going to a part: %w", err)
+	}
+	return letter.DecodePart(part, &counter{r: io.LimitReader(p.r, part.BodyEnd-part.BodyStart), pos: &p.pos}), nil
+}
+
+func (p *partReader) close() {
+	if p.r != nil {
+		p.r.Close()
+		p.r = nil
+	}
+}
+
+// counter keeps count of where the underlying stream stands.
+type counter struct {
+	r   io.Reader
+	pos *int64
+}
+
+func (c *counter) Read(b []byte) (int, error) {
+	n, err := c.r.Read(b)
+	*c.pos += int64(n)
+	return n, err
+}
+
+// fingerprint tells a message seen again: same pathway, Message-ID and body. A
+// mail without Message-ID is told by the rest of what identifies it.
+func (in *incoming) fingerprint(p store.PathwayCode) [32]byte {
+	id := in.rfcID
+	if in.noID {
+		e := &in.idx.Envelope
+		id = "\x00" + string(in.fromAddr) + "\x00" + e.DateText + "\x00" + e.Subject
+	}
+	sum := sha256.New()
+	for _, s := range []string{string(p), id, string(in.idx.BodySum)} {
+		fmt.Fprintf(sum, "%d:%s", len(s), s)
+	}
+	return [32]byte(sum.Sum(nil))
+}
+
+// field gives the first value of a header field, or "".
+func (in *incoming) field(name string) string { return fieldOf(in.idx, name) }
+
+func fieldOf(idx *letter.Index, name string) string {
+	for i := range idx.Fields {
+		if strings.EqualFold(idx.Fields[i].Name, name) {
+			return strings.TrimSpace(idx.Fields[i].Value)
+		}
+	}
+	return ""
+}
+
+// urgent reports whether the sender marked the mail as urgent (Importance,
+// X-Priority, Priority of RFC 2156).
+func (in *incoming) urgent() bool {
+	switch strings.ToLower(in.field("Importance")) {
+	case "high":
+		return true
+	}
+	if p := in.field("X-Priority"); strings.HasPrefix(p, "1") || strings.HasPrefix(p, "2") {
+		return true
+	}
+	return strings.EqualFold(in.field("Priority"), "urgent")
+}
