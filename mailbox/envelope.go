@@ -72,13 +72,13 @@ type Recipient struct {
 
 // Receipt says what became of a message that was taken.
 type Receipt struct {
-	Pathway   store.PathwayCode
-	Message   store.MessageID // as filed; of the first one for a duplicate
-	Held      store.HeldID    // held for a human instead
-	Reason    string          // why it is held
-	Duplicate bool
+	Pathway   store.PathwayCode `json:"pathway,omitempty"`
+	Message   store.MessageID   `json:"message,omitempty"` // as filed; of the first one for a duplicate
+	Held      store.HeldID      `json:"held,omitempty"`    // held for a human instead
+	Reason    string            `json:"reason,omitempty"`  // why it is held
+	Duplicate bool              `json:"duplicate,omitempty"`
 	// Deliveries is how many copies were queued.
-	Deliveries int
+	Deliveries int `json:"deliveries"`
 }
 
 // RefusalReason is why a message is not taken. Gateways map it to replies.
