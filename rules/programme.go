@@ -9,7 +9,11 @@
 // decision, the team and consent.
 package rules
 
-import "time"
+import (
+	"time"
+
+	"github.com/expr-lang/expr/vm"
+)
 
 // Programme is one care programme, loaded from one file and type-checked.
 // It is not changed after loading.
@@ -62,8 +66,8 @@ type Rule struct {
 	AckWithin time.Duration
 	Notify    []string // role ids told besides, without content
 	Hold      bool
-	Line      int // in the programme's file
-	program   any // compiled expression
+	Line      int         // in the programme's file
+	program   *vm.Program // When, compiled
 }
 
 // Source is the box of a hospital record that may send for any child of its
@@ -168,14 +172,4 @@ type Outcome struct {
 	Line    int
 	Matched bool
 	Error   string // an expression that failed at run time counts as not matched… and holds
-}
-
-// Problem is something wrong in a file, said so that a person can mend it.
-type Problem struct {
-	File    string
-	Line    int // 0: the whole file
-	Column  int
-	ID      string         // text id in the catalogue
-	Args    map[string]any // its arguments
-	Warning bool
 }
