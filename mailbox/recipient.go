@@ -122,10 +122,12 @@ func (h *Hub) resolveSuffix(r Recipient, p *store.Pathway, written store.Pathway
 		}
 		// Everyone who ever was in the team keeps the address they were given.
 		for i := range p.Members {
-			box := p.Members[i].Mailbox
-			if h.token(use, written, box) == token {
-				r.Box = box
-				return r, nil
+			m := &p.Members[i]
+			for _, box := range append([]store.Address{m.Mailbox}, m.Former...) {
+				if h.token(use, written, box) == token {
+					r.Box = box
+					return r, nil
+				}
 			}
 		}
 		return r, refuse(RefuseUnknown, nil)

@@ -126,8 +126,12 @@ type Message struct {
 	Filed string `cbor:"35,keyasint,omitempty"`
 }
 
-// Rubrics lists the ids of the rubrics the message is filed in.
+// Rubrics lists the ids of the rubrics the message is filed in; of one that was
+// withdrawn, those it was filed in.
 func (m *Message) Rubrics() []string {
+	if m.Retracted != nil && len(m.Filings) == 0 {
+		return m.Retracted.Rubrics
+	}
 	ids := make([]string, len(m.Filings))
 	for i, f := range m.Filings {
 		ids[i] = f.Rubric
@@ -140,6 +144,10 @@ type Retraction struct {
 	At     time.Time `cbor:"1,keyasint"`
 	By     string    `cbor:"2,keyasint"`
 	Reason string    `cbor:"3,keyasint,omitempty"`
+	// Rubrics it was filed in: an answer to it may not go further than it did.
+	Rubrics []string `cbor:"4,keyasint,omitempty"`
+	// To is where it went, when it was moved or its pathway merged.
+	To *MessageRef `cbor:"5,keyasint,omitempty"`
 }
 
 // MessageRef points at a message; Box is set when the id looked up is the one
@@ -202,6 +210,11 @@ type Delivery struct {
 	NullSender bool          `cbor:"24,keyasint,omitempty"` // notices: MAIL FROM:<>
 	// PeerReply is what the peer's last answer said, for the desk.
 	PeerReply string `cbor:"25,keyasint,omitempty"`
+	// Told: the author was told that it failed or went only in part.
+	Told bool `cbor:"26,keyasint,omitempty"`
+	// Since is when a copy tried again by hand began its new life: giving up
+	// counts from here, if set, and not from Created.
+	Since time.Time `cbor:"27,keyasint,omitzero"`
 }
 
 // Seen is what is known of one member's reading.

@@ -98,6 +98,11 @@ type Member struct {
 	Service       string    `cbor:"8,keyasint,omitempty"`
 	RPPS          string    `cbor:"9,keyasint,omitempty"`
 	Periods       []Period  `cbor:"10,keyasint"` // a member who comes back has two
+	// Former are the boxes this member had before: the addresses the hub made
+	// for them stay good for ever.
+	Former []Address `cbor:"11,keyasint,omitempty"`
+	// MergedAs is the member's id in the pathway this one was merged into.
+	MergedAs MemberID `cbor:"12,keyasint,omitempty"`
 }
 
 // Period is a stretch of membership; To is zero while it lasts.
