@@ -1,6 +1,13 @@
 package letter
 
-import "time"
+import (
+	"encoding/base64"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/relais-sante/relais/store/journal"
+)
 
 // Copy says what the relayed copy of a mail has in its header, for one box.
 // (The contract's "Mail out" is the source of every line.) Everything not
@@ -25,4 +32,178 @@ type Copy struct {
 	Delivery    string
 	// NotifyTo asks for a receipt (Disposition-Notification-To); empty: none.
 	NotifyTo string
+}
+
+// Faults of a copy that cannot be written.
+const (
+	ErrMessageID journal.Fault = "not a message id"
+	ErrNoDate    journal.Fault = "no date"
+)
+
+// kept are the fields of the original that pass as they are, by lower-case
+// name; so does every Content-* field. None may stand twice in a mail: only the
+// first of each is kept, which is the one that was read.
+//
+// A missing MIME-Version is not added, Content-* fields or not: it would change
+// how strict readers take a body that is passed on untouched, and the encoded
+// words written here do not need it (RFC 2047 §5).
+var kept = map[string]bool{
+	"mime-version": true, "date": true, "importance": true, "x-priority": true, "sensitivity": true,
+	"x-mss-ins": true, "x-mss-codecda": true, "x-mss-mes": true,
+}
+
+// RenderHeader writes the header of a relayed copy, blank line included: put
+// before the bytes after the original header, it makes the copy. header is the
+// original header as received, idx the index of that mail. The same arguments
+// give the same bytes.
+//
+// What is written here is ASCII. Kept fields are the sender's own bytes and may
+// hold 8-bit ones (a file name in a Content-Type): nobody can tell their
+// charset, so encoding them anew would change them, and they pass as they came.
+//
+// It fails only if an address or the message id of c cannot be written, or no
+// date is known.
+func RenderHeader(header []byte, idx *Index, c Copy) ([]byte, error) {
+	var (
+		w       fieldWriter
+		subject []byte
+		date    []byte
+		passed  [][]byte
+	)
+	seen := make(map[string]bool)
+	for _, f := range idx.Fields {
+		name := strings.ToLower(f.Name)
+		if seen[name] || name != "subject" && !kept[name] && !strings.HasPrefix(name, "content-") {
+			continue
+		}
+		raw := rawField(header, f)
+		if raw == nil {
+			continue
+		}
+		seen[name] = true
+		switch name {
+		case "subject":
+			subject = raw
+		case "date":
+			if !idx.Envelope.Date.IsZero() {
+				date = raw
+			}
+		default:
+			passed = append(passed, raw)
+		}
+	}
+	if !c.RawSubject {
+		subject = nil
+	}
+	if err := w.heading(c, subject, date); err != nil {
+		return nil, fmt.Errorf("writing the header of a copy: %w", err)
+	}
+	for _, raw := range passed {
+		w.b = append(w.b, raw...)
+	}
+	w.relais(c)
+	w.end()
+	return w.b, nil
+}
+
+// CopySize is the size in bytes of a relayed copy: its header, as rendered, and
+// the body of the original.
+func CopySize(rendered []byte, idx *Index) int64 {
+	return int64(len(rendered)) + idx.Size - idx.HeaderEnd
+}
+
+// rawField gives the bytes of a field, or nil if they are not there or are
+// malformed. Every line ends in CRLF and all but the first begin with white
+// space; where a mail came by a way that lets bare CR or LF through (IMAP
+// APPEND), what they would split off is dropped rather than become a field.
+func rawField(header []byte, f Field) []byte {
+	if f.Start < 0 || f.End > int64(len(header)) || f.Start >= f.End {
+		return nil
+	}
+	raw := header[f.Start:f.End]
+	name, _, ok := strings.Cut(string(raw), ":")
+	if name = strings.TrimRight(name, " \t"); !ok || len(safeTokens([]string{name})) == 0 || !strings.EqualFold(name, f.Name) {
+		return nil
+	}
+	var out []byte
+	for line := range strings.FieldsFuncSeq(string(raw), func(r rune) bool { return r == '\r' || r == '\n' }) {
+		if out != nil && line[0] != ' ' && line[0] != '\t' {
+			break
+		}
+		out = append(append(out, line...), "\r\n"...)
+	}
+	return out
+}
+
+// heading writes what every mail of the hub begins with. subject and date are
+// whole fields of an original, or nil to write those of c.
+func (w *fieldWriter) heading(c Copy, subject, date []byte) error {
+	if !ValidID(c.MessageID) {
+		return ErrMessageID
+	}
+	if date == nil && c.Date.IsZero() {
+		return ErrNoDate
+	}
+	if err := w.mailbox("From", c.From); err != nil {
+		return fmt.Errorf("field From: %w", err)
+	}
+	if c.ReplyTo != "" {
+		if err := w.mailbox("Reply-To", Mailbox{Address: c.ReplyTo}); err != nil {
+			return fmt.Errorf("field Reply-To: %w", err)
+		}
+	}
+	if err := w.mailbox("To", c.To); err != nil {
+		return fmt.Errorf("field To: %w", err)
+	}
+	if c.NotifyTo != "" {
+		if err := w.mailbox("Disposition-Notification-To", Mailbox{Address: c.NotifyTo}); err != nil {
+			return fmt.Errorf("field Disposition-Notification-To: %w", err)
+		}
+	}
+	if subject != nil {
+		w.b = append(w.b, subject...)
+	} else {
+		w.text("Subject", c.Subject, maxSubject)
+	}
+	if date != nil {
+		w.b = append(w.b, date...)
+	} else {
+		w.plain("Date", c.Date.Format(time.RFC1123Z))
+	}
+	w.ids("Message-ID", c.MessageID)
+	if ValidID(c.InReplyTo) {
+		w.ids("In-Reply-To", c.InReplyTo)
+	}
+	if len(c.References) > 0 {
+		if ids := References(c.References[0], c.References[1:]); len(ids) > 0 {
+			w.ids("References", ids...)
+		}
+	}
+	w.text("Thread-Topic", c.ThreadTopic, maxSubject)
+	if len(c.ThreadIndex) > 0 && len(c.ThreadIndex) <= threadIndexMax {
+		w.plain("Thread-Index", base64.StdEncoding.EncodeToString(c.ThreadIndex))
+	}
+	return nil
+}
+
+// relais writes the national and the hub's own fields.
+func (w *fieldWriter) relais(c Copy) {
+	for _, f := range []struct {
+		name   string
+		tokens []string
+	}{
+		{"X-MSS-NIL", []string{c.NIL}},
+		{"X-Relais-Pathway", []string{c.Pathway}},
+		{"X-Relais-Rubric", c.Rubrics},
+		{"X-Relais-Delivery", []string{c.Delivery}},
+	} {
+		if tokens := safeTokens(f.tokens); len(tokens) > 0 {
+			for i := range tokens[:len(tokens)-1] {
+				tokens[i] += ","
+			}
+			w.plain(f.name, tokens...)
+		}
+	}
+	w.text("X-Relais-Author", c.Author, maxName)
+	w.text("X-Relais-For", strings.Join(c.For, ", "), maxSubject)
 }
