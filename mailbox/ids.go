@@ -2,6 +2,8 @@ package mailbox
 
 import (
 	"encoding/base32"
+	"encoding/binary"
+	"io"
 	"strings"
 	"time"
 
@@ -53,3 +55,14 @@ func (h *Hub) pathwayRoot(code store.PathwayCode) string {
 
 // newRFCID makes a Message-ID for a mail of the hub, without brackets.
 func (h *Hub) newRFCID(now time.Time) string { return h.ids.next(now) + "@" + h.o.Domain }
+
+// draw gives 64 random bits.
+func (s *idSource) draw() uint64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var b [8]byte
+	if _, err := io.ReadFull(s.rand, b[:]); err != nil {
+		return 0 // no jitter is no fault
+	}
+	return binary.LittleEndian.Uint64(b[:])
+}

@@ -21,15 +21,37 @@ import "time"
 const IndexVersion = 1
 
 // Limits bound what reading one mail may cost. Beyond a limit the mail is
-// still taken whole; what lies beyond is simply not looked into.
+// still taken whole; what lies beyond is simply not looked into. A field that
+// is zero or less stands for its default.
 type Limits struct {
-	HeaderBytes int // top-level header, default 1 MiB
+	HeaderBytes int // fields kept of the top-level header, and of all other headers together, default 1 MiB
 	FieldBytes  int // one unfolded field, default 64 KiB
 	Fields      int // fields kept of one header, default 1000
 	Depth       int // nesting of parts, default 64
 	Parts       int // parts in all, default 1000
 	TextBytes   int // decoded text kept for reading, default 256 KiB
 	ReportBytes int // machine-readable part of a report kept, default 64 KiB
+}
+
+// orDefault puts the default in place of every limit not set.
+func (l Limits) orDefault() Limits {
+	for _, f := range []struct {
+		limit *int
+		def   int
+	}{
+		{&l.HeaderBytes, 1 << 20},
+		{&l.FieldBytes, 64 << 10},
+		{&l.Fields, 1000},
+		{&l.Depth, 64},
+		{&l.Parts, 1000},
+		{&l.TextBytes, 256 << 10},
+		{&l.ReportBytes, 64 << 10},
+	} {
+		if *f.limit <= 0 {
+			*f.limit = f.def
+		}
+	}
+	return l
 }
 
 // Index is what one pass over a mail found. It is stored sealed, in CBOR.
@@ -48,7 +70,10 @@ type Index struct {
 	FinalCRLF bool     `cbor:"12,keyasint,omitempty"` // the last line is ended
 }
 
-// Field is a header field and where it lies. Value is unfolded, not decoded.
+// Field is a header field and where it lies. Value is unfolded, and in UTF-8
+// (raw bytes that are not UTF-8 are taken for windows-1252), but encoded words
+// stand as written. A line that is no field has an empty Name and the whole
+// line as its Value.
 type Field struct {
 	Name  string `cbor:"1,keyasint"` // as written
 	Start int64  `cbor:"2,keyasint"`
@@ -73,24 +98,30 @@ type Envelope struct {
 	References []string  `cbor:"12,keyasint,omitempty"`
 }
 
-// Mailbox is one address of an address list. A group's name stands in Group.
+// Mailbox is one address of an address list. A group's name stands in Group;
+// an empty group is a Mailbox with nothing else.
 type Mailbox struct {
 	Name    string `cbor:"1,keyasint,omitempty"` // decoded display name
-	Address string `cbor:"2,keyasint,omitempty"` // local-part@domain as written
+	Address string `cbor:"2,keyasint,omitempty"` // local-part@domain as written; without a domain if it had none
 	Group   string `cbor:"3,keyasint,omitempty"`
 }
 
 // Part is one MIME entity. A malformed multipart (no boundary, no part) is
-// shown as a leaf, as far as it can be.
+// shown as a leaf, as far as it can be: it keeps its type and has no Parts.
+//
+// A message/rfc822 (or message/global) that is not encoded has one part, the
+// root of the message inside: BODY[n.HEADER] is that part's HeaderStart to
+// BodyStart, BODY[n.TEXT] its BodyStart to BodyEnd. BODY[n] is BodyStart to
+// BodyEnd of the part numbered n, BODY[n.MIME] its HeaderStart to BodyStart.
 type Part struct {
-	Number      string            `cbor:"1,keyasint,omitempty"` // IMAP section number; "" for a multipart root
+	Number      string            `cbor:"1,keyasint,omitempty"` // IMAP section number; "" for the multipart root of a message
 	Type        string            `cbor:"2,keyasint"`           // lower case
 	Subtype     string            `cbor:"3,keyasint"`           // lower case
 	Params      map[string]string `cbor:"4,keyasint,omitempty"` // of Content-Type, decoded (RFC 2231)
 	Encoding    string            `cbor:"5,keyasint,omitempty"` // lower case; "" is 7bit
 	Disposition string            `cbor:"6,keyasint,omitempty"` // lower case
 	DispParams  map[string]string `cbor:"7,keyasint,omitempty"`
-	ContentID   string            `cbor:"8,keyasint,omitempty"`
+	ContentID   string            `cbor:"8,keyasint,omitempty"` // as written
 	Description string            `cbor:"9,keyasint,omitempty"`
 	Filename    string            `cbor:"10,keyasint,omitempty"` // decoded; from Disposition, else Content-Type name
 	Language    []string          `cbor:"11,keyasint,omitempty"`
@@ -99,18 +130,50 @@ type Part struct {
 	HeaderStart int64             `cbor:"14,keyasint"` // MIME header of the part
 	BodyStart   int64             `cbor:"15,keyasint"`
 	BodyEnd     int64             `cbor:"16,keyasint"`           // without the CRLF that belongs to the boundary
-	Lines       int64             `cbor:"17,keyasint,omitempty"` // lines of the encoded body
-	Size        int64             `cbor:"18,keyasint"`           // decoded bytes
-	Sum         []byte            `cbor:"19,keyasint,omitempty"` // SHA-256 of the decoded bytes
+	Lines       int64             `cbor:"17,keyasint,omitempty"` // line feeds in the encoded body
+	Size        int64             `cbor:"18,keyasint"`           // decoded bytes of a leaf; bytes of the body otherwise
+	Sum         []byte            `cbor:"19,keyasint,omitempty"` // SHA-256 of the decoded bytes of a leaf
 	Parts       []Part            `cbor:"20,keyasint,omitempty"`
 	Message     *Envelope         `cbor:"21,keyasint,omitempty"` // of a message/rfc822
+	// Header holds the fields that BODYSTRUCTURE needs as they are written
+	// (Content-*), and those of ENVELOPE at the root of an attached message.
+	// The root of the mail itself has none: its fields are Index.Fields.
+	Header []Field `cbor:"22,keyasint,omitempty"`
 }
 
-// Defect is something in the mail that does not follow its format.
+// Defect is something in the mail that does not follow its format, or lies
+// beyond a limit. At most eight of a kind are noted.
 type Defect struct {
-	Kind string `cbor:"1,keyasint"` // a word: header-line, no-boundary, depth, parts, charset, encoding…
-	At   int64  `cbor:"2,keyasint"`
+	Kind string `cbor:"1,keyasint"`
+	At   int64  `cbor:"2,keyasint"` // where it begins, or its entity or field
 }
+
+// Kinds of defects.
+const (
+	DefectHeaderLine   = "header-line"     // a header line without a field name
+	DefectMboxFrom     = "mbox-from"       // the "From " line of a mailbox file
+	DefectLeadingFold  = "header-fold"     // a folded line that continues nothing
+	DefectHeaderSpace  = "header-space"    // white space between name and colon
+	DefectHeaderEnd    = "header-end"      // no empty line after the header
+	DefectHeaderSize   = "header-size"     // limit: HeaderBytes
+	DefectFieldSize    = "field-size"      // limit: FieldBytes
+	DefectFields       = "fields"          // limit: Fields
+	DefectRepeated     = "repeated-field"  // a field that may stand once stands again
+	DefectRawHeader    = "raw-header"      // bytes above 127 that are not UTF-8
+	DefectContentType  = "content-type"    // unreadable, taken for text/plain
+	DefectBoundary     = "no-boundary"     // a multipart that names none (or one beyond any line)
+	DefectNoPart       = "no-part"         // a multipart in which its boundary never stands
+	DefectUnclosed     = "unclosed"        // a multipart without its closing boundary
+	DefectDepth        = "depth"           // limit: Depth; the entity is taken for a leaf
+	DefectParts        = "parts"           // limit: Parts; the rest of the multipart is not looked into
+	DefectEncoding     = "encoding"        // unknown transfer encoding, counted as it stands
+	DefectEncodedData  = "encoded-data"    // base64 or quoted-printable with something else in it
+	DefectEncodedMulti = "encoded-message" // an encoded multipart or message: a leaf (RFC 2046 §5)
+	DefectCharset      = "charset"         // unknown, read as windows-1252
+	DefectText         = "text"            // limit: TextBytes
+	DefectReport       = "report"          // limit: ReportBytes
+	DefectNUL          = "nul"             // the first NUL byte
+)
 
 // Reading is an Index with the texts that are needed once, at intake, and are
 // not stored.

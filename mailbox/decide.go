@@ -1,0 +1,381 @@
+package mailbox
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/relais-sante/relais/mailbox/identity"
+	"github.com/relais-sante/relais/mailbox/letter"
+	"github.com/relais-sante/relais/rules"
+	"github.com/relais-sante/relais/store"
+)
+
+// Reasons for which a message waits for a human (the contract's triage
+// reasons).
+const (
+	reasonUnknownSender = "unknown-sender"
+	reasonConflicting   = "conflicting-pathway"
+	reasonWrongPatient  = "wrong-patient"
+	reasonTwoPatients   = "two-patients"
+	reasonConsent       = "consent"
+	reasonSuspended     = "suspended"
+	reasonRule          = "rule"
+	reasonUnreadable    = "unreadable-archive"
+	reasonNoPathway     = "no-pathway"
+)
+
+// plan is everything decided about a message before anything is written. It is
+// built on one snapshot; the commit checks that the pathway has not changed.
+type plan struct {
+	pathway  *store.Pathway
+	prog     *rules.Programme
+	clues    []clue
+	held     string // reason; empty: filed
+	detail   string
+	others   []store.PathwayCode // what disagreeing clues named
+	writer   *writer
+	parent   *store.Message
+	decision rules.Decision
+	message  *store.Message
+	copyID   string
+	verdicts map[store.MemberID]verdict
+	missed   []missedDocument
+	// duplicate is the message already filed with the same fingerprint.
+	duplicate *store.MessageRef
+	report    *report // DSN, MDN, automatic answer: recorded, not relayed
+}
+
+// hold sets the first reason that is true and was not settled by a human.
+func (pl *plan) hold(in *incoming, reason, detail string) bool {
+	if pl.held != "" || slices.Contains(in.given.settled, reason) {
+		return false
+	}
+	pl.held, pl.detail = reason, detail
+	return true
+}
+
+// decide plans what becomes of a message. An error is a Refusal or temporary.
+func (h *Hub) decide(v store.View, in *incoming) (*plan, error) {
+	pl := &plan{}
+	var err error
+	if pl.clues, err = h.clues(v, in); err != nil {
+		return nil, err
+	}
+	code, ok := named(pl.clues)
+	if !ok {
+		for _, c := range pl.clues {
+			pl.others = append(pl.others, c.pathways...)
+		}
+		pl.hold(in, reasonNoPathway, "")
+		return pl, nil
+	}
+	if pl.pathway, err = h.follow(v, code); err != nil {
+		return nil, err
+	}
+	if pl.prog, err = h.programme(pl.pathway.Programme); err != nil {
+		return nil, err
+	}
+	if pl.report, err = h.readReport(v, pl.pathway, in); err != nil || pl.report != nil {
+		return pl, err
+	}
+	if err := standing(pl.pathway); err != nil {
+		return nil, err
+	}
+	if ref, err := v.Duplicate(in.fingerprint(pl.pathway.Code)); err == nil {
+		pl.duplicate = &ref
+		return pl, nil
+	} else if !errors.Is(err, store.ErrNotFound) {
+		return nil, fmt.Errorf("looking for a duplicate: %w", err)
+	}
+	if ref, err := h.comesBack(v, pl.pathway, in); err != nil || ref != nil {
+		pl.duplicate = ref
+		return pl, err
+	}
+	if err := h.checkFacts(v, pl, in); err != nil {
+		return nil, err
+	}
+	if pl.writer == nil {
+		return pl, nil
+	}
+	return pl, h.route(v, pl, in)
+}
+
+// checkFacts finds out who wrote and whether anything speaks against filing.
+func (h *Hub) checkFacts(v store.View, pl *plan, in *incoming) error {
+	p := pl.pathway
+	w, known := h.attribute(v, p, pl.prog, in)
+	if known {
+		pl.writer = w
+	} else {
+		pl.hold(in, reasonUnknownSender, "")
+	}
+	if in.unreadable {
+		pl.hold(in, reasonUnreadable, "")
+	}
+	h.checkPatients(pl, in)
+	pl.others = disagreement(pl.clues, p.Code)
+	named, err := h.otherChildren(v, in, p)
+	if err != nil {
+		return err
+	}
+	if len(named) > 0 {
+		pl.clues = append(pl.clues, clue{clueName, named})
+		pl.others = append(pl.others, named...)
+	}
+	if len(pl.others) > 0 {
+		pl.hold(in, reasonConflicting, "")
+	}
+	if pathwayConsent(p) == consentNone {
+		pl.hold(in, reasonConsent, "")
+	}
+	if p.Status == store.PathwaySuspended {
+		pl.hold(in, reasonSuspended, "")
+	}
+	return nil
+}
+
+// checkPatients compares whose documents they are: one message, one child, and
+// that child is the pathway's.
+func (h *Hub) checkPatients(pl *plan, in *incoming) {
+	if severalPatients(in.documents, h.o.Dev) {
+		pl.hold(in, reasonTwoPatients, "")
+	}
+	child := &pl.pathway.Patient
+	for i := range in.documents {
+		d := &in.documents[i]
+		if !d.Identified() { // a plain attachment has no identity to check
+			continue
+		}
+		switch h.compare(d, child) {
+		case identity.Different:
+			pl.hold(in, reasonWrongPatient, "")
+		case identity.CannotTell:
+			if pl.prog.MissingIdentity != "file" {
+				pl.hold(in, reasonWrongPatient, "identity-missing")
+			}
+		}
+	}
+}
+
+// compare tells whether a document is the child's: by INS where both have one,
+// else by traits.
+func (h *Hub) compare(d *letter.Document, child *store.Patient) identity.Verdict {
+	ins, err := identity.ParseINS(child.INS, child.INSOID)
+	numbers := d.Numbers()
+	if err == nil && !ins.IsZero() && len(numbers) > 0 {
+		for _, n := range numbers {
+			if !identity.SameINS(n, ins, h.o.Dev) {
+				return identity.Different
+			}
+		}
+		if identity.Agree(d.Traits(), traits(child)) == identity.Different {
+			return identity.Different
+		}
+		return identity.Same
+	}
+	return identity.Agree(d.Traits(), traits(child))
+}
+
+// severalPatients reports whether the documents are of more than one person.
+func severalPatients(docs []letter.Document, testIsReal bool) bool {
+	for i := range docs {
+		if !docs[i].Identified() {
+			continue
+		}
+		for j := range docs[:i] {
+			if !docs[j].Identified() {
+				continue
+			}
+			a, b := docs[i].Numbers(), docs[j].Numbers()
+			if len(a) > 0 && len(b) > 0 {
+				if !identity.SameINS(a[0], b[0], testIsReal) {
+					return true
+				}
+				continue
+			}
+			if identity.Agree(docs[i].Traits(), docs[j].Traits()) == identity.Different {
+				return true
+			}
+		}
+		if n := docs[i].Numbers(); len(n) > 1 {
+			for _, other := range n[1:] {
+				if !identity.SameINS(n[0], other, testIsReal) {
+					return true
+				}
+			}
+		}
+	}
+	return false
+}
+
+// comesBack recognises a copy of the hub's own that returns to the pathway it
+// was made for: a box that forwards, two relays that face each other. It was
+// relayed already.
+func (h *Hub) comesBack(v store.View, p *store.Pathway, in *incoming) (*store.MessageRef, error) {
+	id := in.field("X-Relais-Delivery")
+	if id == "" || len(id) > 64 {
+		return nil, nil
+	}
+	d, err := v.Delivery(store.DeliveryID(id))
+	if errors.Is(err, store.ErrNotFound) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("looking up a delivery: %w", err)
+	}
+	if d.Pathway != p.Code {
+		return nil, nil
+	}
+	return &store.MessageRef{Pathway: d.Pathway, Message: d.Message, Box: d.Mailbox}, nil
+}
+
+// route applies the programme's rules and the rights function.
+func (h *Hub) route(v store.View, pl *plan, in *incoming) error {
+	var err error
+	if pl.parent, err = h.parent(v, pl.pathway, in); err != nil {
+		return err
+	}
+	input := h.input(pl, in)
+	pl.decision = pl.prog.Decide(input)
+	if pl.decision.Hold {
+		pl.hold(in, reasonRule, pl.decision.HeldBy)
+	}
+	m := h.compose(pl, in)
+	pl.message = m
+	if pl.copyID, err = h.usableID(v, in, m.BodySum); err != nil {
+		return err
+	}
+	if pl.copyID != m.RFCID {
+		m.KnownAs = append(m.KnownAs, pl.copyID)
+	}
+	h.link(m, pl.parent, pl.prog.Conversation, in)
+	pl.verdicts = map[store.MemberID]verdict{}
+	for i := range pl.pathway.Members {
+		mem := &pl.pathway.Members[i]
+		pl.verdicts[mem.ID] = h.mayReceive(pl.pathway, pl.prog, mem, m, in.now)
+	}
+	pl.missed = h.missed(pl)
+	return nil
+}
+
+// input are the facts the rules decide on.
+func (h *Hub) input(pl *plan, in *incoming) rules.Input {
+	f := rules.Facts{
+		Sender: rules.SenderFacts{
+			Role: pl.writer.filingRole(pl.prog), Establishment: pl.writer.author.Establishment,
+			MailboxType: string(pl.writer.boxType),
+		},
+		Message: rules.MessageFacts{
+			Subject: letter.CutTag(in.idx.Envelope.Subject), Urgent: in.urgent(),
+			Auto: in.auto.Automatic(), Size: int(in.idx.Size),
+		},
+		Pathway: rules.PathwayFacts{Status: string(pl.pathway.Status), Programme: pl.prog.ID},
+	}
+	for i := range in.documents {
+		d := &in.documents[i]
+		f.Documents = append(f.Documents, rules.DocumentFacts{
+			Code: d.Code, Filename: d.Filename, Media: d.Media, Confidentiality: d.Confidentiality,
+		})
+	}
+	input := rules.Input{Rubrics: in.given.rubrics}
+	for _, r := range in.env.Rcpts {
+		if r.Rubric != "" && !slices.Contains(input.Rubrics, r.Rubric) {
+			input.Rubrics = append(input.Rubrics, r.Rubric)
+		}
+	}
+	if pl.parent != nil {
+		input.Answers = true
+		f.Answers = rules.AnswerFacts{Rubrics: pl.parent.Rubrics(), Role: pl.parent.Author.Role}
+	}
+	input.Facts = f
+	return input
+}
+
+// compose makes the record of the message from the decision.
+func (h *Hub) compose(pl *plan, in *incoming) *store.Message {
+	d, env := &pl.decision, &in.idx.Envelope
+	m := &store.Message{
+		ID: store.MessageID(h.ids.next(in.now)), Pathway: pl.pathway.Code, Kind: store.KindPost,
+		Received: in.env.Received, Date: env.Date, RFCID: in.rfcID, KnownAs: []string{in.rfcID},
+		Subject: plainSubject(env.Subject), From: in.fromAddr, MailFrom: in.env.MailFrom,
+		Author: pl.writer.author, Rules: matched(d.Trail), Filed: d.Filed,
+		Urgent: d.Urgent || in.urgent(), AckWithin: d.AckWithin, Size: in.idx.Size,
+		BodySum: [32]byte(in.idx.BodySum), Fingerprint: in.fingerprint(pl.pathway.Code), Via: string(in.env.Via),
+	}
+	if m.Received.IsZero() {
+		m.Received = in.now
+	}
+	for _, r := range d.Rubrics {
+		m.Filings = append(m.Filings, store.Filing{Rubric: r, Message: m.ID})
+	}
+	for i := range in.documents {
+		rubric := ""
+		if i < len(d.DocumentRubrics) {
+			rubric = d.DocumentRubrics[i]
+		}
+		m.Documents = append(m.Documents, in.documents[i].Record(rubric))
+	}
+	m.NotifyTo, _ = h.receiptWanted(in)
+	m.Audience = audience(d, in.documents)
+	if pl.parent != nil {
+		inherit(&m.Audience, pl)
+	}
+	return m
+}
+
+func matched(trail []rules.Outcome) []string {
+	var names []string
+	for _, o := range trail {
+		if o.Matched {
+			names = append(names, o.Rule)
+		}
+	}
+	return names
+}
+
+// plainSubject is the subject people are shown: the hub's tag and the XDM
+// prefix of hospital records taken off.
+func plainSubject(s string) string {
+	s = letter.CutTag(s)
+	if rest, ok := letter.CutXDM(s); ok {
+		return rest
+	}
+	return s
+}
+
+func audience(d *rules.Decision, docs []letter.Document) store.Audience {
+	a := store.Audience{All: d.All, To: d.To, Limited: d.Limited, Only: d.Only, HasDocs: len(docs) > 0}
+	for _, g := range d.Grants {
+		a.Grants = append(a.Grants, store.Grant{Rule: g.Rule, Roles: g.Roles, Rubrics: g.Rubrics})
+	}
+	for i := range docs {
+		if docs[i].Code == "" {
+			a.Untyped = true
+		}
+	}
+	return a
+}
+
+// inherit limits an answer to those who may see what it answers: its limits
+// hold for the answer as well. The authors of what it answers see it too.
+func inherit(a *store.Audience, pl *plan) {
+	of := &pl.parent.Audience
+	if of.Limited {
+		limit(a, of.Only)
+	}
+	if of.Inherited {
+		limit(a, of.InheritedOnly)
+	}
+	if id := pl.parent.Author.Member; id != "" {
+		a.Answered = append(a.Answered, id)
+	}
+}
+
+func limit(a *store.Audience, only []string) {
+	if !a.Inherited {
+		a.Inherited, a.InheritedOnly = true, slices.Clone(only)
+		return
+	}
+	a.InheritedOnly = slices.DeleteFunc(a.InheritedOnly, func(role string) bool { return !slices.Contains(only, role) })
+}

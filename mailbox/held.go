@@ -1,0 +1,81 @@
+package mailbox
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"slices"
+
+	"github.com/fxamacker/cbor/v2"
+
+	"github.com/relais-sante/relais/mailbox/letter"
+	"github.com/relais-sante/relais/store"
+)
+
+// takeHeld runs a held message the same way as mail that never was held, with
+// what a human decided about it. A closed pathway or a consent withdrawn
+// refuses it as at the door; a reason that was not settled may hold it again.
+func (h *Hub) takeHeld(ctx context.Context, held *store.Held, given assignment) (Receipt, error) {
+	in, err := h.reopen(ctx, held, given)
+	if err != nil {
+		return Receipt{}, err
+	}
+	return h.settle(ctx, in)
+}
+
+// reopen makes of a held message what it was when it came in.
+func (h *Hub) reopen(ctx context.Context, held *store.Held, given assignment) (*incoming, error) {
+	if held.Blob == nil {
+		return nil, fmt.Errorf("opening held message %s: %w", held.ID, store.ErrNotFound)
+	}
+	in := &incoming{now: h.o.Now(), held: held, given: given}
+	in.env = Envelope{
+		MailFrom: held.MailFrom, Via: Via(held.Via), Size: held.Size, Received: held.Received,
+		Peer: Peer{Where: held.Peer, SpeaksFor: func(d string) bool { return slices.Contains(held.Listed, d) }},
+	}
+	err := h.view(ctx, func(v store.View) error {
+		for _, addr := range held.Rcpts {
+			r, err := h.resolve(v, addr)
+			if err != nil {
+				continue // gone since; what was given by hand decides
+			}
+			in.env.Rcpts = append(in.env.Rcpts, r)
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	in.reading, err = h.reread(ctx, *held.Blob)
+	if err != nil {
+		return nil, fmt.Errorf("reading held message %s: %w", held.ID, err)
+	}
+	in.idx = in.reading.Index
+	open := func() (io.ReadCloser, error) { return h.store.Open(ctx, *held.Blob) }
+	if err := h.understand(ctx, in, open); err != nil {
+		return nil, err
+	}
+	if held.RFCID != "" { // a made-up id stays the same
+		in.rfcID = held.RFCID
+	}
+	return in, nil
+}
+
+// reread scans a stored message again, for the texts the index does not keep.
+func (h *Hub) reread(ctx context.Context, b store.Blob) (*letter.Reading, error) {
+	r, err := h.store.Open(ctx, b)
+	if err != nil {
+		return nil, err
+	}
+	defer r.Close()
+	return letter.Read(r, letter.Limits{})
+}
+
+// index reads the stored index of a message.
+func decodeIndex(b []byte) (*letter.Index, error) {
+	idx := new(letter.Index)
+	if err := cbor.Unmarshal(b, idx); err != nil {
+		return nil, fmt.Errorf("reading a stored index: %w", store.ErrCorrupt)
+	}
+	return idx, nil
+}

@@ -1,0 +1,341 @@
+package mailbox
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+
+	"github.com/relais-sante/relais/mailbox/letter"
+	"github.com/relais-sante/relais/store"
+)
+
+// Intake takes a message: it reads r to its end, decides, and keeps what was
+// decided in one durable commit. It is the only way in.
+//
+// On nil everything is on disk: the message, where it is filed, the copies to
+// send, the trace. On error nothing is: a *Refusal is for the sender, any
+// other error is temporary (a read error of r is among them).
+func (h *Hub) Intake(ctx context.Context, env Envelope, r io.Reader) (Receipt, error) {
+	in, err := h.receive(ctx, env, r)
+	if err != nil {
+		return Receipt{}, storeFault(err)
+	}
+	defer in.draft.Discard()
+	if err := h.vouched(in); err != nil {
+		return Receipt{}, err
+	}
+	receipt, err := h.settle(ctx, in)
+	return receipt, storeFault(err)
+}
+
+// storeFault turns the store's own faults into the refusals they stand for.
+func storeFault(err error) error {
+	switch {
+	case errors.Is(err, store.ErrFull):
+		return refuse(RefuseFull, err)
+	case errors.Is(err, store.ErrUnavailable), errors.Is(err, store.ErrClosed):
+		return refuse(RefuseUnavailable, err)
+	}
+	return err
+}
+
+// vouched checks that the peer may speak for those it says it speaks for.
+// Reports have no sender, and their From is the operator's own machine.
+func (h *Hub) vouched(in *incoming) error {
+	if in.env.MailFrom == "" {
+		return nil
+	}
+	for _, domain := range []string{in.env.MailFrom.Domain(), in.fromAddr.Domain()} {
+		if domain == "" || in.env.Peer.SpeaksFor == nil || !in.env.Peer.SpeaksFor(domain) {
+			return refuse(RefuseSender, nil)
+		}
+	}
+	return nil
+}
+
+// maxTries bounds how often a decision is made anew because the pathway
+// changed under it.
+const maxTries = 8
+
+// settle decides and commits, anew whenever the pathway changed in between.
+func (h *Hub) settle(ctx context.Context, in *incoming) (Receipt, error) {
+	for range maxTries {
+		var pl *plan
+		err := h.view(ctx, func(v store.View) error {
+			var err error
+			pl, err = h.decide(v, in)
+			return err
+		})
+		if err != nil {
+			return Receipt{}, err
+		}
+		receipt, err := h.carryOut(ctx, pl, in)
+		if !errors.Is(err, store.ErrConflict) {
+			return receipt, err
+		}
+	}
+	return Receipt{}, fmt.Errorf("deciding about a message: %w", store.ErrConflict)
+}
+
+// carryOut writes what was decided.
+func (h *Hub) carryOut(ctx context.Context, pl *plan, in *incoming) (Receipt, error) {
+	switch {
+	case pl.report != nil:
+		return h.record(ctx, pl, in)
+	case pl.duplicate != nil:
+		return h.acknowledge(ctx, pl, in)
+	case pl.held != "":
+		return h.holdBack(ctx, pl, in)
+	}
+	return h.file(ctx, pl, in)
+}
+
+// unchanged makes sure that the pathway is still the one decided on.
+func unchanged(tx store.Tx, p *store.Pathway) error {
+	now, err := tx.Pathway(p.Code)
+	if err != nil {
+		return fmt.Errorf("reading pathway %s: %w", p.Code, err)
+	}
+	if now.Revision != p.Revision {
+		return store.ErrConflict
+	}
+	return nil
+}
+
+// file keeps a message on the thread and queues its copies.
+func (h *Hub) file(ctx context.Context, pl *plan, in *incoming) (Receipt, error) {
+	m := pl.message
+	receipt := Receipt{Pathway: m.Pathway, Message: m.ID}
+	plan := copyPlan{
+		p: pl.pathway, prog: pl.prog, m: m, copyID: pl.copyID, parent: pl.parent, now: in.now,
+		xdm: isXDM(in.idx),
+	}
+	var copies []*store.Delivery
+	err := h.view(ctx, func(v store.View) error {
+		var err error
+		copies, err = h.copies(v, &plan, func(mem *store.Member) bool { return pl.verdicts[mem.ID].ok })
+		return err
+	})
+	if err != nil {
+		return Receipt{}, err
+	}
+	for _, d := range copies {
+		if d.RFCID != "" && !slices.Contains(m.KnownAs, d.RFCID) {
+			m.KnownAs = append(m.KnownAs, d.RFCID)
+		}
+	}
+	err = h.commit(ctx, func(tx store.Tx) error {
+		if err := unchanged(tx, pl.pathway); err != nil {
+			return err
+		}
+		// Two connections may bring the same message at once.
+		if ref, err := tx.Duplicate(m.Fingerprint); err == nil {
+			receipt = Receipt{Pathway: ref.Pathway, Message: ref.Message, Duplicate: true}
+			return nil
+		} else if !errors.Is(err, store.ErrNotFound) {
+			return fmt.Errorf("looking for a duplicate: %w", err)
+		}
+		receipt = Receipt{Pathway: m.Pathway, Message: m.ID, Deliveries: len(copies)}
+		if err := h.keep(tx, m, in); err != nil {
+			return err
+		}
+		if err := h.put(tx, copies); err != nil {
+			return err
+		}
+		return h.tellFiled(tx, pl, in)
+	})
+	if err != nil {
+		return Receipt{}, err
+	}
+	h.dropTriageKey(ctx, in)
+	return receipt, nil
+}
+
+// keep stores the bytes: of a new message, or of one that was held.
+func (h *Hub) keep(tx store.Tx, m *store.Message, in *incoming) error {
+	var err error
+	if in.held != nil {
+		err = tx.FileHeld(m, in.indexed, in.held.ID)
+	} else {
+		err = tx.FileMessage(m, in.indexed, in.draft)
+	}
+	if err != nil {
+		return fmt.Errorf("filing message %s: %w", m.ID, err)
+	}
+	return nil
+}
+
+// tellFiled traces a post and writes what its author must be told.
+func (h *Hub) tellFiled(tx store.Tx, pl *plan, in *incoming) error {
+	m := pl.message
+	if err := h.trace(tx, h.senderActor(pl, in), "message.post", m.Pathway, string(m.ID), "done", map[string]string{
+		"certainty": string(m.Author.Certainty), "clue": m.Author.Clue, "via": m.Via, "filed": m.Filed,
+	}); err != nil {
+		return err
+	}
+	if len(pl.missed) > 0 {
+		if err := h.tellNarrowed(tx, pl.pathway, m, pl.missed); err != nil {
+			return err
+		}
+	}
+	if m.NotifyTo != "" {
+		return h.answerReceipt(tx, pl.pathway, m, "")
+	}
+	return nil
+}
+
+// receiptWanted tells whom to send a receipt: the envelope sender, if that is
+// whom the post asks to notify (RFC 8098 §2.1) and it is in the trusted space.
+func (h *Hub) receiptWanted(in *incoming) (store.Address, bool) {
+	asked := letter.ParseAddressList(in.field("Disposition-Notification-To"))
+	if len(asked) != 1 || in.auto.Automatic() || in.env.MailFrom == "" {
+		return "", false
+	}
+	to := store.NewAddress(asked[0].Address)
+	if to != in.env.MailFrom || !h.listed(to.Domain()) {
+		return "", false
+	}
+	return to, true
+}
+
+func (h *Hub) listed(domain string) bool { return h.o.Listed == nil || h.o.Listed(domain) }
+
+// senderActor is who a post is traced for.
+func (h *Hub) senderActor(pl *plan, in *incoming) Actor {
+	name := "box"
+	if pl.writer != nil && pl.writer.author.Member != "" {
+		name = "member:" + string(pl.writer.author.Member)
+	}
+	if in.given.by.Name != "" {
+		return in.given.by
+	}
+	return Actor{Name: name, Where: in.env.Peer.Where}
+}
+
+// acknowledge traces a message seen again; it is not relayed again.
+func (h *Hub) acknowledge(ctx context.Context, pl *plan, in *incoming) (Receipt, error) {
+	err := h.commit(ctx, func(tx store.Tx) error {
+		if in.held != nil {
+			if err := tx.DropHeld(in.held.ID); err != nil {
+				return fmt.Errorf("dropping a held duplicate: %w", err)
+			}
+		}
+		return h.trace(tx, h.senderActor(pl, in), "message.duplicate", pl.duplicate.Pathway, string(pl.duplicate.Message), "done", nil)
+	})
+	if err != nil {
+		return Receipt{}, err
+	}
+	h.dropTriageKey(ctx, in)
+	return Receipt{Pathway: pl.duplicate.Pathway, Message: pl.duplicate.Message, Duplicate: true}, nil
+}
+
+// holdBack keeps a message for a human.
+func (h *Hub) holdBack(ctx context.Context, pl *plan, in *incoming) (Receipt, error) {
+	held := h.heldRecord(pl, in)
+	if in.held == nil {
+		// The key must be durable before the commit that names it.
+		if err := h.store.NewKey(ctx, store.Owner{Kind: store.OwnedByTriage, ID: string(held.ID)}); err != nil {
+			return Receipt{}, fmt.Errorf("making the key of a held message: %w", err)
+		}
+	}
+	receipt := Receipt{Held: held.ID, Reason: pl.held}
+	again := false
+	err := h.commit(ctx, func(tx store.Tx) error {
+		again = false
+		if pl.pathway != nil {
+			if err := unchanged(tx, pl.pathway); err != nil {
+				return err
+			}
+		}
+		if in.held != nil {
+			if err := tx.UpdateHeld(held); err != nil {
+				return fmt.Errorf("holding message %s: %w", held.ID, err)
+			}
+			return h.trace(tx, h.senderActor(pl, in), "message.held", held.Addressed, string(held.ID), "done", map[string]string{"reason": pl.held})
+		}
+		if id, err := tx.HeldDuplicate(held.Fingerprint); err == nil {
+			again = true
+			receipt = Receipt{Held: id, Reason: pl.held, Duplicate: true}
+			return nil
+		} else if !errors.Is(err, store.ErrNotFound) {
+			return fmt.Errorf("looking for a held duplicate: %w", err)
+		}
+		receipt = Receipt{Held: held.ID, Reason: pl.held}
+		if err := tx.Hold(held, in.indexed, in.draft); err != nil {
+			return fmt.Errorf("holding message %s: %w", held.ID, err)
+		}
+		if err := h.trace(tx, h.senderActor(pl, in), "message.held", held.Addressed, string(held.ID), "done", map[string]string{"reason": pl.held}); err != nil {
+			return err
+		}
+		return h.announceHeld(tx, held, pl.pathway)
+	})
+	if err != nil || again {
+		if in.held == nil { // never named by a commit
+			_ = h.store.DropKey(ctx, store.Owner{Kind: store.OwnedByTriage, ID: string(held.ID)})
+		}
+	}
+	if err != nil {
+		return Receipt{}, err
+	}
+	return receipt, nil
+}
+
+// heldRecord is the triage record of a message.
+func (h *Hub) heldRecord(pl *plan, in *incoming) *store.Held {
+	if in.held != nil {
+		again := *in.held
+		again.Reason, again.Detail = pl.held, pl.detail
+		return &again
+	}
+	held := &store.Held{
+		ID: store.HeldID(h.ids.next(in.now)), Reason: pl.held, Detail: pl.detail, Received: in.env.Received,
+		From: in.fromAddr, MailFrom: in.env.MailFrom, FromName: in.from.Name, Subject: in.idx.Envelope.Subject,
+		Size: in.idx.Size, Urgent: in.urgent(), Auto: in.auto.Automatic(), Via: string(in.env.Via), RFCID: in.rfcID,
+		Peer: in.env.Peer.Where, Trusted: h.listed(in.env.MailFrom.Domain()), Candidates: pl.others,
+	}
+	if held.Received.IsZero() {
+		held.Received = in.now
+	}
+	for _, r := range in.env.Rcpts {
+		held.Rcpts = append(held.Rcpts, r.Address)
+		if r.Programme != "" {
+			held.Programme = r.Programme
+		}
+		if r.Pathway != "" {
+			held.Addressed = r.Pathway
+		}
+	}
+	if pl.pathway != nil {
+		held.Programme = pl.pathway.Programme
+	}
+	for _, domain := range []string{held.MailFrom.Domain(), held.From.Domain()} {
+		if in.env.Peer.SpeaksFor != nil && in.env.Peer.SpeaksFor(domain) && !slices.Contains(held.Listed, domain) {
+			held.Listed = append(held.Listed, domain)
+		}
+	}
+	if to, ok := h.receiptWanted(in); ok {
+		held.NotifyTo = to
+	}
+	held.Fingerprint = in.fingerprint(held.Addressed)
+	return held
+}
+
+// dropTriageKey forgets the key of a message that is held no more. Should the
+// hub stop right here, the key outlives its message and seals nothing; the
+// next epoch does not carry it.
+func (h *Hub) dropTriageKey(ctx context.Context, in *incoming) {
+	if in.held == nil {
+		return
+	}
+	if err := h.store.DropKey(ctx, store.Owner{Kind: store.OwnedByTriage, ID: string(in.held.ID)}); err != nil {
+		h.log.Warn("the key of a message no longer held could not be dropped", "held", in.held.ID, "error", err)
+	}
+}
+
+// isXDM reports whether the subject is one that hospital software reads.
+func isXDM(idx *letter.Index) bool {
+	_, ok := letter.CutXDM(letter.CutTag(idx.Envelope.Subject))
+	return ok
+}

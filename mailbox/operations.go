@@ -1,0 +1,216 @@
+package mailbox
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/relais-sante/relais/mailbox/identity"
+	"github.com/relais-sante/relais/mailbox/texts"
+	"github.com/relais-sante/relais/store"
+)
+
+// Failure is the answer to an operation that cannot be done, for what a person
+// can mend: what, to what, what to do. Its text is in the catalogue under
+// "op.<code>"; see Text. An error of an operation that is not a Failure is a
+// fault of the hub.
+type Failure struct {
+	Code string
+	Args map[string]any
+}
+
+// fail makes a Failure. The arguments may name people: they are for the person
+// who asked, and no log gets them.
+func fail(code string, args map[string]any) error { return &Failure{Code: code, Args: args} }
+
+func (f *Failure) Error() string { return "refused: " + f.Code }
+
+// Journal implements journal.Safe: the code alone.
+func (f *Failure) Journal() string { return f.Error() }
+
+// Text says the failure in one line. A Failure among the arguments is the
+// cause, and said in the same language.
+func (f *Failure) Text(l texts.Locale) string {
+	args := f.Args
+	for name, v := range f.Args {
+		if cause, ok := v.(*Failure); ok {
+			args = maps.Clone(args)
+			args[name] = cause.Text(l)
+		}
+	}
+	return texts.T(l, texts.ID("op."+f.Code), args)
+}
+
+// A warning is a word, after a space what it is about: operations that are done
+// all the same say so in the Warnings of their view.
+const (
+	warnINSKey       = "ins-key"
+	warnINSBirthDate = "ins-birth-date"
+	warnINSSex       = "ins-sex"
+	warnNoINS        = "no-ins"
+	warnNoConsent    = "no-consent"
+	warnSameChild    = "same-child"      // + code
+	warnSameName     = "same-name"       // + member
+	warnPersonalBox  = "personal-box"    // + member
+	warnUnlisted     = "unlisted"        // + domain
+	warnPending      = "pending-consent" //
+	warnAlready      = "already-member"
+	warnOtherCitizen = "citizen-other"
+	warnRPPS         = "rpps-key"
+	warnAlsoBox      = "also-from-member" // + member
+	warnRequeued     = "copies-requeued"  // + number
+)
+
+// WarningText says a warning of a view for people.
+func WarningText(l texts.Locale, warning string) string {
+	word, about, _ := strings.Cut(warning, " ")
+	return texts.T(l, texts.ID("op.warning-"+word), map[string]any{"about": about})
+}
+
+// hubActor acts where nobody asked: timers, releases.
+var hubActor = Actor{Name: "hub"}
+
+// change commits fn, anew as long as what it built on changed meanwhile. fn may
+// run several times: whatever it hands out it must set from scratch.
+func (h *Hub) change(ctx context.Context, fn func(store.Tx) error) error {
+	for {
+		err := h.commit(ctx, fn)
+		if !errors.Is(err, store.ErrConflict) {
+			return err
+		}
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+	}
+}
+
+// Outcomes of a trace.
+const (
+	outcomeDone    = "done"
+	outcomeRefused = "refused"
+)
+
+// trace puts an application trace. Identity is given by codes and ids only: a
+// trace survives the erasure of the pathway it is about. Reasons that people
+// type may name somebody and stay with the record they are about (event,
+// retraction, consent).
+func (h *Hub) trace(tx store.Tx, by Actor, action string, code store.PathwayCode, object, outcome string, detail map[string]string) error {
+	err := tx.Trace(store.Trace{
+		Family: store.Application, At: h.o.Now(), Actor: by.Name, Where: by.Where,
+		Action: action, Pathway: code, Object: object, Outcome: outcome, Detail: detail,
+	})
+	if err != nil {
+		return fmt.Errorf("tracing %s: %w", action, err)
+	}
+	return nil
+}
+
+// seen traces that somebody read something; durable before it is shown.
+func (h *Hub) seen(ctx context.Context, by Actor, action string, code store.PathwayCode, object string) error {
+	return h.change(ctx, func(tx store.Tx) error {
+		return h.trace(tx, by, action, code, object, outcomeDone, nil)
+	})
+}
+
+// pathwayNamed reads the pathway of a code as people type it. The record is a
+// copy that may be changed and put.
+func pathwayNamed(v store.View, code string) (*store.Pathway, error) {
+	c := store.PathwayCode(strings.ToLower(strings.TrimSpace(code)))
+	if c == "" {
+		return nil, fail("pathway-missing", nil)
+	}
+	if !identity.CheckCode(string(c)) {
+		return nil, fail("pathway-code", map[string]any{"pathway": string(c)})
+	}
+	p, err := v.Pathway(c)
+	if errors.Is(err, store.ErrNotFound) {
+		return nil, fail("pathway-unknown", map[string]any{"pathway": string(c)})
+	}
+	if err != nil {
+		return nil, fmt.Errorf("reading pathway %s: %w", c, err)
+	}
+	return p, nil
+}
+
+// liveNamed is pathwayNamed for what may still be changed.
+func liveNamed(v store.View, code string) (*store.Pathway, error) {
+	p, err := pathwayNamed(v, code)
+	if err != nil {
+		return nil, err
+	}
+	return p, changeable(p)
+}
+
+// changeable refuses what was merged or is being erased.
+func changeable(p *store.Pathway) error {
+	switch {
+	case p.MergedInto != "":
+		return fail("pathway-merged", map[string]any{"pathway": string(p.Code), "into": string(p.MergedInto)})
+	case p.Status == store.PathwayErasing:
+		return fail("pathway-erasing", map[string]any{"pathway": string(p.Code)})
+	}
+	return nil
+}
+
+// memberNamed finds a member as people type it: "m2", "M2".
+func memberNamed(p *store.Pathway, id string) (*store.Member, error) {
+	if m := member(p, store.MemberID(strings.ToLower(strings.TrimSpace(id)))); m != nil {
+		return m, nil
+	}
+	return nil, fail("member-unknown", map[string]any{"member": id, "pathway": string(p.Code)})
+}
+
+// save writes a pathway that was changed.
+func (h *Hub) save(tx store.Tx, p *store.Pathway) error {
+	p.Changed = h.o.Now()
+	if err := tx.PutPathway(p); err != nil {
+		return fmt.Errorf("writing pathway %s: %w", p.Code, err)
+	}
+	return nil
+}
+
+// textLimit bounds, in characters, a line that people type.
+const textLimit = 200
+
+// line tidies a line that people type: spaces folded, nothing that a header
+// field or a terminal could stumble on.
+func line(field, s string) (string, error) {
+	s = strings.Join(strings.Fields(s), " ")
+	if !utf8.ValidString(s) || strings.ContainsFunc(s, unicode.IsControl) {
+		return "", fail("text-form", map[string]any{"field": field})
+	}
+	if utf8.RuneCountInString(s) > textLimit {
+		return "", fail("text-long", map[string]any{"field": field, "limit": textLimit})
+	}
+	return s, nil
+}
+
+// lines tidies several in place; names and values alternate as in
+// lines("name", &r.Name, …).
+func lines(fields ...any) error {
+	for i := 0; i < len(fields); i += 2 {
+		value := fields[i+1].(*string)
+		tidy, err := line(fields[i].(string), *value)
+		if err != nil {
+			return err
+		}
+		*value = tidy
+	}
+	return nil
+}
+
+// shownBox is an address as people and scripts see it: a citizen's address is
+// an INS and is masked everywhere outside SMTP.
+func (h *Hub) shownBox(a store.Address) string {
+	if !a.Citizen() {
+		return string(a)
+	}
+	return texts.T(h.o.Locale, "op.citizen-box", map[string]any{"ins": identity.Mask(strings.ToUpper(a.Local()))})
+}
+
+// listed reports whether an address is in the trusted space.
+func (h *Hub) listed(a store.Address) bool { return h.o.Listed == nil || h.o.Listed(a.Domain()) }

@@ -1,0 +1,134 @@
+package mailbox
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+
+	"github.com/relais-sante/relais/mailbox/letter"
+	"github.com/relais-sante/relais/mailbox/texts"
+	"github.com/relais-sante/relais/store"
+)
+
+// Open gives the bytes to send for a delivery: the copy, rendered while it is
+// read from the one sealed message; the text in place of a copy too large; or
+// a notice. The same delivery always gives the same bytes.
+func (h *Hub) Open(ctx context.Context, job Job) (*Outgoing, error) {
+	d := &job.Delivery
+	out := &Outgoing{RcptTo: d.Mailbox, EnvID: string(d.ID)}
+	if !d.NullSender {
+		out.MailFrom = h.bounceAddress(d.Pathway, d.Mailbox)
+	}
+	if d.Notice != nil {
+		out.Size = int64(len(d.Notice))
+		out.ReadCloser = io.NopCloser(bytes.NewReader(d.Notice))
+		return out, nil
+	}
+	var (
+		m       *store.Message
+		p       *store.Pathway
+		indexed []byte
+	)
+	err := h.view(ctx, func(v store.View) error {
+		var err error
+		if m, err = v.Message(d.Pathway, d.Message); err != nil {
+			return err
+		}
+		if p, err = v.Pathway(d.Pathway); err != nil {
+			return err
+		}
+		indexed, err = v.Index(d.Pathway, d.Message)
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("reading message %s: %w", d.Message, err)
+	}
+	idx, err := decodeIndex(indexed)
+	if err != nil {
+		return nil, err
+	}
+	c, err := h.copyFields(d, m, p)
+	if err != nil {
+		return nil, err
+	}
+	if len(d.Withheld) > 0 {
+		return h.openPartial(out, d, m, c)
+	}
+	return out, h.openCopy(ctx, out, m, idx, c)
+}
+
+// openCopy renders the copy: its own header, then every byte of the body.
+func (h *Hub) openCopy(ctx context.Context, out *Outgoing, m *store.Message, idx *letter.Index, c letter.Copy) error {
+	if m.Blob == nil {
+		return fmt.Errorf("opening message %s: %w", m.ID, store.ErrNotFound)
+	}
+	r, err := h.store.Open(ctx, *m.Blob)
+	if err != nil {
+		return fmt.Errorf("opening message %s: %w", m.ID, err)
+	}
+	original := make([]byte, idx.HeaderEnd)
+	if _, err := io.ReadFull(r, original); err != nil {
+		r.Close()
+		return fmt.Errorf("reading the header of %s: %w", m.ID, err)
+	}
+	header, err := letter.RenderHeader(original, idx, c)
+	if err != nil {
+		r.Close()
+		return fmt.Errorf("writing the header of %s: %w", m.ID, err)
+	}
+	out.Size = letter.CopySize(header, idx)
+	out.EightBit, out.LongLine = idx.EightBit, idx.LongLine
+	out.ReadCloser = joined{io.MultiReader(bytes.NewReader(header), r), r}
+	return nil
+}
+
+type joined struct {
+	io.Reader
+	io.Closer
+}
+
+// openPartial writes the text that goes in place of a copy too large.
+func (h *Hub) openPartial(out *Outgoing, d *store.Delivery, m *store.Message, c letter.Copy) (*Outgoing, error) {
+	text := texts.T(h.o.Locale, "copy.partial", map[string]any{
+		"author": m.Author.Name, "subject": m.Subject, "files": d.Withheld, "size": texts.Size(h.o.Locale, m.Size),
+		"address": h.pathwayAddress(d.Pathway),
+	})
+	c.RawSubject = false
+	if c.Subject == "" {
+		c.Subject = m.Subject
+	}
+	mail, err := letter.PartialCopy(c, text)
+	if err != nil {
+		return nil, fmt.Errorf("writing the text in place of %s: %w", m.ID, err)
+	}
+	out.Size = int64(len(mail))
+	out.ReadCloser = io.NopCloser(bytes.NewReader(mail))
+	return out, nil
+}
+
+// copyFields are the hub's own fields of a copy. All of it was fixed when the
+// copy was queued.
+func (h *Hub) copyFields(d *store.Delivery, m *store.Message, p *store.Pathway) (letter.Copy, error) {
+	prog, err := h.programme(p.Programme)
+	if err != nil {
+		return letter.Copy{}, err
+	}
+	c := letter.Copy{
+		From: h.fromOf(m), ReplyTo: h.replyAddress(d.Pathway, d.Mailbox),
+		To:      letter.Mailbox{Name: d.To, Address: string(d.Mailbox)},
+		Subject: d.Subject, RawSubject: d.Subject == "", Date: m.Received,
+		MessageID: d.RFCID, InReplyTo: d.InReplyTo, References: d.References,
+		ThreadTopic: m.Topic, ThreadIndex: m.ThreadIndex,
+		NIL: h.o.NIL, Pathway: string(d.Pathway), Rubrics: m.Rubrics(), Author: m.Author.Name, Delivery: string(d.ID),
+	}
+	for _, id := range d.Members {
+		if mem := member(p, id); mem != nil {
+			c.For = append(c.For, mem.Name)
+		}
+	}
+	if prog.Receipts == "all" || prog.Receipts == "urgent" && m.Urgent {
+		c.NotifyTo = string(h.bounceAddress(d.Pathway, d.Mailbox))
+	}
+	return c, nil
+}
