@@ -1,0 +1,169 @@
+package admin
+
+import (
+	"context"
+	"io"
+
+	"github.com/relais-sante/relais/mailbox"
+)
+
+var _ Operations = (*Client)(nil)
+
+// The methods below do, over the socket, what those of [mailbox.Hub] do.
+
+func (c *Client) Include(ctx context.Context, _ mailbox.Actor, q mailbox.IncludeRequest) (mailbox.PathwayView, error) {
+	return ask[mailbox.PathwayView](ctx, c, "pathway/include", q)
+}
+
+func (c *Client) Pathways(ctx context.Context, _ mailbox.Actor, q mailbox.PathwayFilter) ([]mailbox.PathwayView, error) {
+	return ask[[]mailbox.PathwayView](ctx, c, "pathway/list", q)
+}
+
+func (c *Client) Pathway(ctx context.Context, _ mailbox.Actor, code string) (mailbox.PathwayView, error) {
+	return ask[mailbox.PathwayView](ctx, c, "pathway/show", pathwayRef{code})
+}
+
+func (c *Client) UpdatePathway(ctx context.Context, _ mailbox.Actor, q mailbox.PathwayUpdate) (mailbox.PathwayView, error) {
+	return ask[mailbox.PathwayView](ctx, c, "pathway/update", q)
+}
+
+func (c *Client) MergePathways(ctx context.Context, _ mailbox.Actor, from, into string) (mailbox.PathwayView, error) {
+	return ask[mailbox.PathwayView](ctx, c, "pathway/merge", mergeRequest{from, into})
+}
+
+func (c *Client) SuspendPathway(ctx context.Context, _ mailbox.Actor, q mailbox.StatusChange) (mailbox.PathwayView, error) {
+	return ask[mailbox.PathwayView](ctx, c, "pathway/suspend", q)
+}
+
+func (c *Client) ClosePathway(ctx context.Context, _ mailbox.Actor, q mailbox.StatusChange) (mailbox.PathwayView, error) {
+	return ask[mailbox.PathwayView](ctx, c, "pathway/close", q)
+}
+
+func (c *Client) ReopenPathway(ctx context.Context, _ mailbox.Actor, q mailbox.StatusChange) (mailbox.PathwayView, error) {
+	return ask[mailbox.PathwayView](ctx, c, "pathway/reopen", q)
+}
+
+func (c *Client) RecordConsent(ctx context.Context, _ mailbox.Actor, q mailbox.ConsentRequest) ([]mailbox.ConsentView, error) {
+	return ask[[]mailbox.ConsentView](ctx, c, "consent/record", q)
+}
+
+func (c *Client) WithdrawConsent(ctx context.Context, _ mailbox.Actor, q mailbox.WithdrawRequest) ([]mailbox.ConsentView, error) {
+	return ask[[]mailbox.ConsentView](ctx, c, "consent/withdraw", q)
+}
+
+func (c *Client) Consents(ctx context.Context, _ mailbox.Actor, code string) ([]mailbox.ConsentView, error) {
+	return ask[[]mailbox.ConsentView](ctx, c, "consent/show", pathwayRef{code})
+}
+
+func (c *Client) AddMember(ctx context.Context, _ mailbox.Actor, q mailbox.MemberRequest) (mailbox.MemberView, error) {
+	return ask[mailbox.MemberView](ctx, c, "team/add", q)
+}
+
+func (c *Client) UpdateMember(ctx context.Context, _ mailbox.Actor, q mailbox.MemberUpdate) (mailbox.MemberView, error) {
+	return ask[mailbox.MemberView](ctx, c, "team/update", q)
+}
+
+func (c *Client) RemoveMember(ctx context.Context, _ mailbox.Actor, code, member, reason string) (mailbox.MemberView, error) {
+	return ask[mailbox.MemberView](ctx, c, "team/remove", memberRef{code, member, reason})
+}
+
+func (c *Client) Team(ctx context.Context, _ mailbox.Actor, code string, history bool) ([]mailbox.MemberView, error) {
+	return ask[[]mailbox.MemberView](ctx, c, "team/show", teamRequest{code, history})
+}
+
+func (c *Client) ImportTeam(ctx context.Context, _ mailbox.Actor, code string, csv io.Reader, dryRun bool) ([]mailbox.MemberView, error) {
+	return send[[]mailbox.MemberView](ctx, c, "team/import", importRequest{code, dryRun}, "text/csv", csv)
+}
+
+func (c *Client) Boxes(ctx context.Context, _ mailbox.Actor, after string, limit int) ([]mailbox.BoxView, error) {
+	return ask[[]mailbox.BoxView](ctx, c, "mailbox/list", boxList{after, limit})
+}
+
+func (c *Client) Box(ctx context.Context, _ mailbox.Actor, addr string) (mailbox.BoxView, error) {
+	return ask[mailbox.BoxView](ctx, c, "mailbox/show", boxRef{addr})
+}
+
+func (c *Client) UpdateBox(ctx context.Context, _ mailbox.Actor, q mailbox.BoxUpdate) (mailbox.BoxView, error) {
+	return ask[mailbox.BoxView](ctx, c, "mailbox/update", q)
+}
+
+func (c *Client) Thread(ctx context.Context, _ mailbox.Actor, code, asMember string) (mailbox.ThreadView, error) {
+	return ask[mailbox.ThreadView](ctx, c, "thread/show", threadRequest{code, asMember})
+}
+
+func (c *Client) Message(ctx context.Context, _ mailbox.Actor, id string) (mailbox.MessageView, error) {
+	return ask[mailbox.MessageView](ctx, c, "message/show", messageRef{id})
+}
+
+func (c *Client) RawMessage(ctx context.Context, _ mailbox.Actor, id string) (io.ReadCloser, error) {
+	return fetch(ctx, c, "message/raw", messageRef{id})
+}
+
+func (c *Client) Retract(ctx context.Context, _ mailbox.Actor, q mailbox.MessageRequest) (mailbox.MessageView, error) {
+	return ask[mailbox.MessageView](ctx, c, "message/retract", q)
+}
+
+func (c *Client) MoveMessage(ctx context.Context, _ mailbox.Actor, q mailbox.MessageRequest) (mailbox.MessageView, error) {
+	return ask[mailbox.MessageView](ctx, c, "message/move", q)
+}
+
+func (c *Client) Refile(ctx context.Context, _ mailbox.Actor, q mailbox.MessageRequest) (mailbox.MessageView, error) {
+	return ask[mailbox.MessageView](ctx, c, "message/refile", q)
+}
+
+func (c *Client) Resend(ctx context.Context, _ mailbox.Actor, q mailbox.MessageRequest) (mailbox.MessageView, error) {
+	return ask[mailbox.MessageView](ctx, c, "message/resend", q)
+}
+
+func (c *Client) SetAuthor(ctx context.Context, _ mailbox.Actor, q mailbox.MessageRequest) (mailbox.MessageView, error) {
+	return ask[mailbox.MessageView](ctx, c, "message/author", q)
+}
+
+func (c *Client) TriageList(ctx context.Context, _ mailbox.Actor) ([]mailbox.HeldView, error) {
+	return ask[[]mailbox.HeldView](ctx, c, "triage/list", none{})
+}
+
+func (c *Client) Held(ctx context.Context, _ mailbox.Actor, id string) (mailbox.HeldView, error) {
+	return ask[mailbox.HeldView](ctx, c, "triage/show", idRef{id})
+}
+
+func (c *Client) RawHeld(ctx context.Context, _ mailbox.Actor, id string) (io.ReadCloser, error) {
+	return fetch(ctx, c, "triage/raw", idRef{id})
+}
+
+func (c *Client) Assign(ctx context.Context, _ mailbox.Actor, q mailbox.TriageRequest) (mailbox.Receipt, error) {
+	return ask[mailbox.Receipt](ctx, c, "triage/assign", q)
+}
+
+func (c *Client) Release(ctx context.Context, _ mailbox.Actor, q mailbox.TriageRequest) (mailbox.Receipt, error) {
+	return ask[mailbox.Receipt](ctx, c, "triage/release", q)
+}
+
+func (c *Client) Reject(ctx context.Context, _ mailbox.Actor, q mailbox.TriageRequest) error {
+	_, err := ask[none](ctx, c, "triage/reject", q)
+	return err
+}
+
+func (c *Client) Queue(ctx context.Context, _ mailbox.Actor, q mailbox.QueueFilter) ([]mailbox.QueueView, error) {
+	return ask[[]mailbox.QueueView](ctx, c, "queue/list", q)
+}
+
+func (c *Client) QueueEntry(ctx context.Context, _ mailbox.Actor, id string) (mailbox.QueueView, error) {
+	return ask[mailbox.QueueView](ctx, c, "queue/show", idRef{id})
+}
+
+func (c *Client) RetryDelivery(ctx context.Context, _ mailbox.Actor, q mailbox.QueueRequest) (mailbox.QueueView, error) {
+	return ask[mailbox.QueueView](ctx, c, "queue/retry", q)
+}
+
+func (c *Client) HoldDelivery(ctx context.Context, _ mailbox.Actor, q mailbox.QueueRequest) (mailbox.QueueView, error) {
+	return ask[mailbox.QueueView](ctx, c, "queue/hold", q)
+}
+
+func (c *Client) DropDelivery(ctx context.Context, _ mailbox.Actor, q mailbox.QueueRequest) (mailbox.QueueView, error) {
+	return ask[mailbox.QueueView](ctx, c, "queue/drop", q)
+}
+
+func (c *Client) Explain(ctx context.Context, _ mailbox.Actor, code, from string, mail io.Reader) (mailbox.ExplainView, error) {
+	return send[mailbox.ExplainView](ctx, c, "rules/explain", explainRequest{code, from}, "message/rfc822", mail)
+}

@@ -1,0 +1,76 @@
+package admin
+
+import (
+	"context"
+	"time"
+)
+
+// StatusSource tells how the daemon is; whoever assembles it supplies one.
+type StatusSource interface {
+	Status(context.Context) (Status, error)
+}
+
+// StatusFunc is a function that is a [StatusSource].
+type StatusFunc func(context.Context) (Status, error)
+
+// Status calls f.
+func (f StatusFunc) Status(ctx context.Context) (Status, error) { return f(ctx) }
+
+// Status is the health of a hub. Times that are nil: there is no such thing.
+type Status struct {
+	Ready     bool      `json:"ready"`
+	Version   string    `json:"version"`
+	Domain    string    `json:"domain"`
+	Started   time.Time `json:"started"`
+	Listeners Listeners `json:"listeners"`
+	Queue     Queue     `json:"queue"`
+	// Held is how many messages wait in triage.
+	Held              int64         `json:"held"`
+	OldestUndelivered *time.Time    `json:"oldest_undelivered"`
+	OldestHeld        *time.Time    `json:"oldest_held"`
+	Certificates      []Certificate `json:"certificates"`
+	WhiteList         WhiteList     `json:"white_list"`
+	Store             Store         `json:"store"`
+	// Warnings are conditions somebody should look into, in the hub's language.
+	Warnings []string `json:"warnings"`
+}
+
+// Listeners are the addresses the hub accepts connections on, as bound.
+type Listeners struct {
+	Inbound    []string `json:"inbound"`
+	Submission []string `json:"submission"`
+	IMAP       []string `json:"imap"`
+	Admin      []string `json:"admin"`
+	Metrics    []string `json:"metrics"`
+}
+
+// Queue counts deliveries: those under way, and those given up and not dropped.
+type Queue struct {
+	Queued int64 `json:"queued"`
+	Failed int64 `json:"failed"`
+}
+
+// Certificate is one the hub presents, or trusts.
+type Certificate struct {
+	Use      string    `json:"use"` // server, client, authority
+	Subject  string    `json:"subject"`
+	NotAfter time.Time `json:"not_after"`
+}
+
+// WhiteList is the list of the trusted space. Active is false where none is
+// used (development).
+type WhiteList struct {
+	Active   bool       `json:"active"`
+	Domains  int        `json:"domains"`
+	Issued   *time.Time `json:"issued"` // by the list's own date
+	Loaded   *time.Time `json:"loaded"`
+	AgeHours int64      `json:"age_hours"`
+}
+
+// Store is what the store holds.
+type Store struct {
+	Pathways     int64 `json:"pathways"`
+	Messages     int64 `json:"messages"`
+	SegmentBytes int64 `json:"segment_bytes"`
+	IndexBytes   int64 `json:"index_bytes"`
+}
