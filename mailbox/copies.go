@@ -101,7 +101,12 @@ func (h *Hub) copyFor(v store.View, c *copyPlan, box *store.Box, members []*stor
 		d.Seen = append(d.Seen, store.Seen{Member: m.ID, State: "no"})
 		names = append(names, m.Name)
 	}
-	d.To = texts.List(h.o.Locale, names)
+	d.To, d.For, d.Rubrics = texts.List(h.o.Locale, names), names, c.m.Rubrics()
+	from := h.fromOf(c.m)
+	d.From, d.FromAddress = from.Name, from.Address
+	if c.prog.Receipts == "all" || c.prog.Receipts == "urgent" && c.m.Urgent {
+		d.NotifyTo = string(h.bounceAddress(c.p.Code, box.Address))
+	}
 	shared := box.Type != store.BoxPER && box.Type != store.BoxCitizen || len(members) > 1
 	if c.xdm && (box.Software || box.Type == store.BoxAPP) {
 		d.Subject = "" // the original field passes unchanged

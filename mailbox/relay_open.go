@@ -27,15 +27,11 @@ func (h *Hub) Open(ctx context.Context, job Job) (*Outgoing, error) {
 	}
 	var (
 		m       *store.Message
-		p       *store.Pathway
 		indexed []byte
 	)
 	err := h.view(ctx, func(v store.View) error {
 		var err error
 		if m, err = v.Message(d.Pathway, d.Message); err != nil {
-			return err
-		}
-		if p, err = v.Pathway(d.Pathway); err != nil {
 			return err
 		}
 		indexed, err = v.Index(d.Pathway, d.Message)
@@ -48,10 +44,7 @@ func (h *Hub) Open(ctx context.Context, job Job) (*Outgoing, error) {
 	if err != nil {
 		return nil, err
 	}
-	c, err := h.copyFields(d, m, p)
-	if err != nil {
-		return nil, err
-	}
+	c := h.copyFields(d, m)
 	if len(d.Withheld) > 0 {
 		return h.openPartial(out, d, m, c)
 	}
@@ -91,7 +84,7 @@ type joined struct {
 // openPartial writes the text that goes in place of a copy too large.
 func (h *Hub) openPartial(out *Outgoing, d *store.Delivery, m *store.Message, c letter.Copy) (*Outgoing, error) {
 	text := texts.T(h.o.Locale, "copy.partial", map[string]any{
-		"author": m.Author.Name, "subject": m.Subject, "files": d.Withheld, "size": texts.Size(h.o.Locale, m.Size),
+		"author": d.From, "subject": m.Subject, "files": d.Withheld, "size": texts.Size(h.o.Locale, m.Size),
 		"address": h.pathwayAddress(d.Pathway),
 	})
 	c.RawSubject = false
@@ -107,28 +100,16 @@ func (h *Hub) openPartial(out *Outgoing, d *store.Delivery, m *store.Message, c 
 	return out, nil
 }
 
-// copyFields are the hub's own fields of a copy. All of it was fixed when the
-// copy was queued.
-func (h *Hub) copyFields(d *store.Delivery, m *store.Message, p *store.Pathway) (letter.Copy, error) {
-	prog, err := h.programme(p.Programme)
-	if err != nil {
-		return letter.Copy{}, err
-	}
-	c := letter.Copy{
-		From: h.fromOf(m), ReplyTo: h.replyAddress(d.Pathway, d.Mailbox),
+// copyFields are the hub's own fields of a copy. What might change while the
+// copy waits (names, rubrics, settings) was fixed when it was queued.
+func (h *Hub) copyFields(d *store.Delivery, m *store.Message) letter.Copy {
+	return letter.Copy{
+		From: letter.Mailbox{Name: d.From, Address: d.FromAddress}, ReplyTo: h.replyAddress(d.Pathway, d.Mailbox),
 		To:      letter.Mailbox{Name: d.To, Address: string(d.Mailbox)},
 		Subject: d.Subject, RawSubject: d.Subject == "", Date: m.Received,
 		MessageID: d.RFCID, InReplyTo: d.InReplyTo, References: d.References,
 		ThreadTopic: m.Topic, ThreadIndex: m.ThreadIndex,
-		NIL: h.o.NIL, Pathway: string(d.Pathway), Rubrics: m.Rubrics(), Author: m.Author.Name, Delivery: string(d.ID),
+		NIL: h.o.NIL, Pathway: string(d.Pathway), Rubrics: d.Rubrics, Author: d.From, For: d.For,
+		Delivery: string(d.ID), NotifyTo: d.NotifyTo,
 	}
-	for _, id := range d.Members {
-		if mem := member(p, id); mem != nil {
-			c.For = append(c.For, mem.Name)
-		}
-	}
-	if prog.Receipts == "all" || prog.Receipts == "urgent" && m.Urgent {
-		c.NotifyTo = string(h.bounceAddress(d.Pathway, d.Mailbox))
-	}
-	return c, nil
 }

@@ -205,11 +205,17 @@ type Delivery struct {
 	Subject    string        `cbor:"19,keyasint,omitempty"` // decoded, with its tag
 	Seen       []Seen        `cbor:"20,keyasint,omitempty"`
 	Withheld   []string      `cbor:"21,keyasint,omitempty"` // file names left out of a partial copy
-	From       string        `cbor:"22,keyasint,omitempty"` // display name and address of the From field, fixed at filing
+	From       string        `cbor:"22,keyasint,omitempty"` // display name of the From field, fixed when queued
 	To         string        `cbor:"23,keyasint,omitempty"` // display name of the To field, fixed at filing
 	NullSender bool          `cbor:"24,keyasint,omitempty"` // notices: MAIL FROM:<>
 	// PeerReply is what the peer's last answer said, for the desk.
 	PeerReply string `cbor:"25,keyasint,omitempty"`
+	// The rest of the header that is the hub's, fixed when queued too: every
+	// attempt has the same bytes.
+	FromAddress string   `cbor:"26,keyasint,omitempty"`
+	Rubrics     []string `cbor:"27,keyasint,omitempty"`
+	For         []string `cbor:"28,keyasint,omitempty"`
+	NotifyTo    string   `cbor:"29,keyasint,omitempty"` // receipt the hub asks for
 	// Told: the author was told that it failed or went only in part.
 	Told bool `cbor:"26,keyasint,omitempty"`
 	// Since is when a copy tried again by hand began its new life: giving up
