@@ -107,8 +107,9 @@ type Member struct {
 
 // Period is a stretch of membership; To is zero while it lasts.
 type Period struct {
-	From time.Time `cbor:"1,keyasint"`
-	To   time.Time `cbor:"2,keyasint,omitzero"`
+	From   time.Time `cbor:"1,keyasint"`
+	To     time.Time `cbor:"2,keyasint,omitzero"`
+	Reason string    `cbor:"3,keyasint,omitempty"` // why it ended
 }
 
 // ActiveAt reports whether the member belongs to the team at t.
