@@ -217,10 +217,10 @@ type Delivery struct {
 	For         []string `cbor:"28,keyasint,omitempty"`
 	NotifyTo    string   `cbor:"29,keyasint,omitempty"` // receipt the hub asks for
 	// Told: the author was told that it failed or went only in part.
-	Told bool `cbor:"26,keyasint,omitempty"`
+	Told bool `cbor:"30,keyasint,omitempty"`
 	// Since is when a copy tried again by hand began its new life: giving up
 	// counts from here, if set, and not from Created.
-	Since time.Time `cbor:"27,keyasint,omitzero"`
+	Since time.Time `cbor:"31,keyasint,omitzero"`
 }
 
 // Seen is what is known of one member's reading.
