@@ -122,7 +122,7 @@ func (h *Hub) cancelUnentitled(tx store.Tx, p *store.Pathway, reason string) err
 				return nil
 			}
 		}
-		return h.cancel(tx, d, reason)
+		return h.cancelCopy(tx, d, reason)
 	})
 }
 
@@ -151,8 +151,8 @@ func (h *Hub) eachLive(v store.View, fn func(*store.Delivery) error) error {
 // it now.
 func waiting(d *store.Delivery) bool { return d.State == store.Queued || d.State == store.OnHold }
 
-// cancel ends a delivery that waits. reason is a word.
-func (h *Hub) cancel(tx store.Tx, d *store.Delivery, reason string) error {
+// cancelCopy ends a delivery that waits. reason is a word.
+func (h *Hub) cancelCopy(tx store.Tx, d *store.Delivery, reason string) error {
 	if err := h.unqueue(tx, d); err != nil {
 		return err
 	}

@@ -211,6 +211,3 @@ func (h *Hub) shownBox(a store.Address) string {
 	}
 	return texts.T(h.o.Locale, "op.citizen-box", map[string]any{"ins": identity.Mask(strings.ToUpper(a.Local()))})
 }
-
-// listed reports whether an address is in the trusted space.
-func (h *Hub) listed(a store.Address) bool { return h.o.Listed == nil || h.o.Listed(a.Domain()) }

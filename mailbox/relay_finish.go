@@ -46,8 +46,11 @@ func (h *Hub) finish(tx store.Tx, r *Result) error {
 	it := r.Job.Item
 	now := h.o.Now()
 	o := &r.Outcome
-	if d.State.Over() && o.Kind != OutcomeSent {
-		return nil // cancelled or dropped while it was tried
+	if d.State.Over() { // cancelled or dropped while it was tried
+		if o.Kind == OutcomeSent {
+			return h.sentAnyway(tx, d)
+		}
+		return nil
 	}
 	d.LastError, d.PeerReply = lastError(o), o.Text
 	switch o.Kind {
@@ -129,6 +132,19 @@ func (h *Hub) sent(tx store.Tx, d *store.Delivery, it store.Item) error {
 		return h.tellPartial(tx, p, m, d)
 	}
 	return nil
+}
+
+// sentAnyway records that a copy cancelled in the middle of being sent did go:
+// the thread must not say otherwise.
+func (h *Hub) sentAnyway(tx store.Tx, d *store.Delivery) error {
+	if d.State != store.Cancelled {
+		return nil
+	}
+	d.State, d.LastError = store.Sent, "too late to cancel"
+	if err := tx.PutDelivery(d); err != nil {
+		return fmt.Errorf("recording delivery %s: %w", d.ID, err)
+	}
+	return h.trace(tx, hubActor, "delivery.sent", d.Pathway, string(d.ID), outcomeDone, map[string]string{"why": "too-late-to-cancel"})
 }
 
 // again puts a delivery back for later.
@@ -230,4 +246,3 @@ func (h *Hub) postOf(v store.View, d *store.Delivery) (*store.Pathway, *store.Me
 	}
 	return nil, nil, fmt.Errorf("reading the post of delivery %s: %w", d.ID, err)
 }
-

@@ -379,7 +379,7 @@ func (h *Hub) teamWarnings(p *store.Pathway, prog *rules.Programme, m *store.Mem
 			warnings = append(warnings, warnAlsoBox+" "+string(o.ID))
 		}
 	}
-	if !h.listed(m.Mailbox) {
+	if !h.listed(m.Mailbox.Domain()) {
 		warnings = append(warnings, warnUnlisted+" "+m.Mailbox.Domain())
 	}
 	if ins, err := identity.CitizenINS(m.Mailbox.Local()); m.Mailbox.Citizen() && p.Patient.INS != "" && (err != nil || ins.Matricule() != p.Patient.INS) {
