@@ -18,9 +18,6 @@ import (
 // transaction may last, so that no copy is ever sent by two workers.
 const leaseTime = 45 * time.Minute
 
-// suspendedRetry is when a copy of a suspended pathway is looked at again.
-const suspendedRetry = 5 * time.Minute
-
 // recoverWithin: an attempt cut off by the hub's own stop is retried this soon
 // after the start.
 const recoverWithin = 5 * time.Second
@@ -101,9 +98,6 @@ func (h *Hub) begin(tx store.Tx, it store.Item) (*Job, error) {
 		switch {
 		case err != nil:
 			return nil, err
-		case why == whySuspended:
-			it.Due = h.o.Now().Add(suspendedRetry)
-			return nil, tx.PutItem(it)
 		case why != "":
 			return nil, h.cancel(tx, d, it, string(why))
 		}
@@ -117,7 +111,9 @@ func (h *Hub) begin(tx store.Tx, it store.Item) (*Job, error) {
 	return &Job{Delivery: *d, Item: it, Attempt: d.Attempts}, nil
 }
 
-const whySuspended why = "suspended"
+// What was posted before a pathway was suspended or closed still goes: it was
+// acknowledged. Erasing is another matter.
+const whyErasing why = "erasing"
 
 // mayStillGo asks the rights function again for a queued copy: "" when at
 // least one of its members may still have it, else why none may.
@@ -133,11 +129,8 @@ func (h *Hub) mayStillGo(v store.View, d *store.Delivery) (why, error) {
 	if err != nil {
 		return "", fmt.Errorf("reading message %s: %w", d.Message, err)
 	}
-	switch p.Status {
-	case store.PathwayClosed, store.PathwayErasing:
-		return "closed", nil
-	case store.PathwaySuspended:
-		return whySuspended, nil
+	if p.Status == store.PathwayErasing {
+		return whyErasing, nil
 	}
 	prog, err := h.programme(p.Programme)
 	if err != nil {
