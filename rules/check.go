@@ -33,7 +33,6 @@ func (c *checker) warn(id TextID, args map[string]any, path ...any) {
 
 func (c *checker) check() {
 	c.identity()
-	c.settings()
 	c.desk()
 	c.roles()
 	c.rubrics()
@@ -60,23 +59,6 @@ func (c *checker) identity() {
 	}
 	if strings.TrimSpace(p.Name) == "" {
 		c.at(missing, nil, "name")
-	}
-}
-
-func (c *checker) settings() {
-	for _, s := range []struct {
-		key, value string
-		allowed    []string
-	}{
-		{"subject_label", c.p.SubjectLabel, []string{"code", "initials", "name"}},
-		{"conversation", c.p.Conversation, []string{"pathway", "post"}},
-		{"mixed", c.p.Mixed, []string{mixedSend, mixedHold}},
-		{"receipts", c.p.Receipts, []string{"none", "urgent", "all"}},
-		{"missing_identity", c.p.MissingIdentity, []string{"hold", "file"}},
-	} {
-		if !slices.Contains(s.allowed, s.value) {
-			c.at(notAllowed, map[string]any{"value": s.value, "allowed": strings.Join(s.allowed, ", ")}, s.key)
-		}
 	}
 }
 
@@ -206,7 +188,7 @@ func (c *checker) known(ids []string, id string, path ...any) bool {
 	if slices.Contains(ids, id) {
 		return true
 	}
-	c.at(notAllowed, map[string]any{"value": id, "allowed": strings.Join(ids, ", ")}, path...)
+	c.at(strict.NotAllowed, map[string]any{"value": id, "allowed": strings.Join(ids, ", ")}, path...)
 	return false
 }
 

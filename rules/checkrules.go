@@ -83,7 +83,6 @@ func (c *checker) outsiders(r *Rule, i int) {
 // Texts of the problems this package finds.
 const (
 	missing            TextID = "check.missing"
-	notAllowed         TextID = "check.not-allowed"
 	notAddress         TextID = "check.not-address"
 	ownDomain          TextID = "check.own-domain"
 	twice              TextID = "check.twice"
@@ -109,4 +108,7 @@ const (
 	whenForbidden      TextID = "check.when-forbidden"
 	whenNested         TextID = "check.when-nested"
 	whenUnknownWord    TextID = "check.when-unknown-word"
+
+	// Unreadable is of a file that cannot be opened or read.
+	Unreadable TextID = "check.unreadable"
 )

@@ -9,7 +9,6 @@ import (
 // Words of the settings, and what they mean, are the contract's.
 const (
 	everyone  = "all"
-	mixedSend = "send"
 	mixedHold = "hold"
 )
 
@@ -23,12 +22,12 @@ type LoadOptions struct {
 type programmeFile struct {
 	ID              string       `toml:"id"`
 	Name            string       `toml:"name"`
-	SubjectLabel    string       `toml:"subject_label" default:"initials"`
+	SubjectLabel    string       `toml:"subject_label" default:"initials" enum:"code,initials,name"`
 	Desk            []string     `toml:"desk"`
-	Conversation    string       `toml:"conversation" default:"pathway"`
-	Mixed           string       `toml:"mixed" default:"send"`
-	Receipts        string       `toml:"receipts" default:"none"`
-	MissingIdentity string       `toml:"missing_identity" default:"hold"`
+	Conversation    string       `toml:"conversation" default:"pathway" enum:"pathway,post"`
+	Mixed           string       `toml:"mixed" default:"send" enum:"send,hold"`
+	Receipts        string       `toml:"receipts" default:"none" enum:"none,urgent,all"`
+	MissingIdentity string       `toml:"missing_identity" default:"hold" enum:"hold,file"`
 	Roles           []roleFile   `toml:"role"`
 	Rubrics         []rubricFile `toml:"rubric"`
 	Rules           []ruleFile   `toml:"rule"`

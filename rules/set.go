@@ -1,7 +1,6 @@
 package rules
 
 import (
-	"fmt"
 	"io/fs"
 	"path"
 	"slices"
@@ -20,21 +19,19 @@ type TextID = strict.TextID
 type Set struct{ Programmes []*Programme }
 
 // LoadFS loads every *.toml file of a folder. The set holds the programmes that
-// have no fatal problem; it must not be put to use if any has one. The error is
-// of reading files.
-func LoadFS(fsys fs.FS, dir string, o LoadOptions) (*Set, []Problem, error) {
-	files, err := fs.Glob(fsys, path.Join(dir, "*.toml"))
-	if err != nil {
-		return nil, nil, fmt.Errorf("listing programme files: %w", err)
-	}
+// have no fatal problem; it must not be put to use if any has one.
+func LoadFS(fsys fs.FS, dir string, o LoadOptions) (*Set, []Problem) {
 	set, problems := &Set{}, []Problem(nil)
+	// A folder that cannot be listed has no files: Glob says no more.
+	files, _ := fs.Glob(fsys, path.Join(dir, "*.toml"))
 	if len(files) == 0 {
 		problems = append(problems, Problem{File: dir, ID: noProgramme})
 	}
 	for _, file := range files {
 		src, err := fs.ReadFile(fsys, file)
 		if err != nil {
-			return nil, nil, fmt.Errorf("reading a programme file: %w", err)
+			problems = append(problems, Problem{File: file, ID: Unreadable, Args: map[string]any{"error": err.Error()}})
+			continue
 		}
 		p, found := Load(file, src, o)
 		problems = append(problems, found...)
@@ -47,7 +44,7 @@ func LoadFS(fsys fs.FS, dir string, o LoadOptions) (*Set, []Problem, error) {
 		}
 		set.Programmes = append(set.Programmes, p)
 	}
-	return set, problems, nil
+	return set, problems
 }
 
 // ByID gives the programme, or nil.

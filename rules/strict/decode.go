@@ -20,8 +20,9 @@ const MaxBytes = 1 << 20
 type Unmarshaler interface{ UnmarshalValue(v any) error }
 
 // Decode reads src into the struct that into points at, after setting what its
-// `default` tags say. Lines that cannot be understood are left out of it, so it
-// must not be used if any problem is [Fatal].
+// `default` tags say, and checks it against `enum`, `min` and `max` tags. Lines
+// that cannot be understood are left out of it, so it must not be used if any
+// problem is [Fatal].
 func Decode(file string, src []byte, into any) (*Document, []Problem) {
 	empty := &Document{file: file, root: newNode(0)}
 	target := reflect.ValueOf(into).Elem()
@@ -85,7 +86,44 @@ func (d *decoder) table(values map[string]any, into reflect.Value, path []any) {
 			d.problem(unknownKey, at, "allowed", strings.Join(names, ", "))
 			continue
 		}
+		before := len(d.problems)
 		d.value(value, into.Field(i), at)
+		if len(d.problems) == before {
+			d.bounds(into.Field(i), into.Type().Field(i).Tag, at)
+		}
+	}
+}
+
+// bounds checks what the field's `enum`, `min` and `max` tags say.
+func (d *decoder) bounds(v reflect.Value, tag reflect.StructTag, path []any) {
+	if allowed, ok := tag.Lookup("enum"); ok && !slices.Contains(strings.Split(allowed, ","), v.String()) {
+		d.problem(NotAllowed, path, "value", v.String(), "allowed", strings.ReplaceAll(allowed, ",", ", "))
+	}
+	for _, b := range []struct {
+		tag  string
+		id   TextID
+		sign int64
+	}{{"min", tooSmall, 1}, {"max", tooBig, -1}} {
+		text, ok := tag.Lookup(b.tag)
+		if !ok {
+			continue
+		}
+		values := []reflect.Value{v}
+		if v.Kind() == reflect.Slice { // of each of its values
+			values = nil
+			for i := range v.Len() {
+				values = append(values, v.Index(i))
+			}
+		}
+		for _, value := range values {
+			bound := reflect.New(value.Type()).Elem()
+			if err := setText(bound, text); err != nil {
+				panic(fmt.Sprintf("strict: bound of %s: %v", Key(path...), err))
+			}
+			if b.sign*value.Int() < b.sign*bound.Int() {
+				d.problem(b.id, path, "bound", text)
+			}
+		}
 	}
 }
 

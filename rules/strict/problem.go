@@ -62,4 +62,9 @@ const (
 	notTable    TextID = "check.not-table"
 	badValue    TextID = "check.bad-value"
 	badDuration TextID = "check.bad-duration"
+	tooSmall    TextID = "check.too-small"
+	tooBig      TextID = "check.too-big"
+
+	// NotAllowed is of a value that is none of those allowed.
+	NotAllowed TextID = "check.not-allowed"
 )

@@ -1,0 +1,304 @@
+package configs
+
+import (
+	"net"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+
+	"github.com/relais-sante/relais/rules/strict"
+)
+
+// checker looks for settings that do not fit together.
+type checker struct {
+	*Config
+	problems []Problem
+}
+
+// at reports a problem at a key; args are name and value in turn.
+func (c *checker) at(id strict.TextID, args map[string]any, path ...any) {
+	if args == nil {
+		args = map[string]any{}
+	}
+	args["key"] = strict.Key(path...)
+	c.problems = append(c.problems, c.doc.Problem(id, args, path...))
+}
+
+func (c *checker) warn(id strict.TextID, args map[string]any, path ...any) {
+	c.at(id, args, path...)
+	c.problems[len(c.problems)-1].Warning = true
+}
+
+// check looks at a configuration whose values are understood one by one.
+func (c *Config) check() []Problem {
+	k := &checker{Config: c}
+	k.general()
+	k.listeners()
+	k.tls()
+	k.outbound()
+	k.operators()
+	k.keys()
+	return k.problems
+}
+
+var domainShape = regexp.MustCompile(`^([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z][a-z0-9-]*[a-z0-9]$`)
+
+// maxSocket is the length of a Unix socket's name on Linux (unix(7)), its
+// closing zero apart.
+const maxSocket = 107
+
+func (c *checker) general() {
+	switch {
+	case c.Domain == "":
+		c.at(missing, nil, "domain")
+	case len(c.Domain) > 190 || !domainShape.MatchString(c.Domain): // an address is at most 254
+		c.at(badDomain, map[string]any{"value": c.Domain}, "domain")
+	}
+	if c.DataDir == "" {
+		c.at(missing, nil, "data_dir")
+	}
+	if len(c.Admin.Socket) > maxSocket {
+		c.at(longSocket, map[string]any{"limit": maxSocket}, "admin", "socket")
+	}
+	if c.Trust.WhiteList == "" {
+		c.warn(noWhiteList, nil, "trust", "white_list")
+	}
+}
+
+// listeners: what may be listened on, and by whom it would be reached.
+func (c *checker) listeners() {
+	taken := map[string]bool{}
+	for _, s := range []struct {
+		section string
+		list    Listens
+	}{
+		{"inbound", c.Inbound.Listen},
+		{"submission", c.Submission.Listen},
+		{"imap", c.IMAP.Listen},
+		{"admin", c.Admin.Listen},
+		{"metrics", c.Metrics.Listen},
+	} {
+		for _, e := range s.list {
+			if taken[e.Address] && !strings.HasSuffix(e.Address, ":0") {
+				c.at(twice, map[string]any{"value": e.Address}, s.section, "listen")
+			}
+			taken[e.Address] = true
+			if c.Dev && !e.Loopback() {
+				c.warn(devOpen, map[string]any{"value": e.String()}, s.section, "listen")
+			}
+		}
+	}
+	for _, e := range c.Inbound.Listen {
+		if !c.Inbound.RequireClientCert && !e.Loopback() {
+			c.at(needsLoopback, map[string]any{"setting": "require_client_cert = false", "value": e.String()}, "inbound", "require_client_cert")
+		}
+	}
+	for _, e := range c.Metrics.Listen {
+		if e.Mode == PlainHTTP && !e.Loopback() {
+			c.at(needsLoopback, map[string]any{"setting": "metrics.listen", "value": e.Address}, "metrics", "listen")
+		}
+	}
+	for _, e := range append(append(Listens{}, c.Admin.Listen...), c.Metrics.Listen...) {
+		if e.Mode == STARTTLS {
+			c.at(noStartTLS, map[string]any{"value": e.String()}, "admin", "listen")
+		}
+	}
+	if c.IMAP.Password.On && !c.Dev {
+		c.warn(passwordOn, nil, "imap", "password")
+	}
+}
+
+func (c *checker) tls() {
+	encrypted := len(c.Inbound.Listen)+len(c.Submission.Listen)+len(c.IMAP.Listen)+len(c.Admin.Listen) > 0
+	for _, key := range []struct {
+		name  string
+		value Path
+		other Path
+	}{{"cert", c.TLS.Cert, c.TLS.Key}, {"key", c.TLS.Key, c.TLS.Cert}} {
+		if key.value == "" && (encrypted || key.other != "") {
+			c.at(missing, nil, "tls", key.name)
+		}
+	}
+	if (c.TLS.ClientCert == "") != (c.TLS.ClientKey == "") {
+		c.at(certAndKey, nil, "tls", "client_cert")
+	}
+	if c.TLS.MinVersion.Number() > c.TLS.MaxVersion.Number() {
+		c.at(strict.NotAllowed, map[string]any{"value": string(c.TLS.MinVersion), "allowed": "<= max_version"}, "tls", "min_version")
+	}
+	judged := c.Inbound.RequireClientCert && len(c.Inbound.Listen) > 0 || c.Outbound.Route != routeOperator && c.Outbound.TLS != tlsNone
+	if c.TLS.Authorities == "" && judged {
+		c.at(noAuthorities, nil, "tls", "authorities")
+	}
+}
+
+// Words of [outbound] route and tls.
+const (
+	routeSmarthost = "smarthost"
+	routeOperator  = "operator"
+	tlsNone        = "none"
+)
+
+func (c *checker) outbound() {
+	o := &c.Outbound
+	if o.Route == routeSmarthost {
+		switch {
+		case o.Smarthost == "":
+			c.at(missing, nil, "outbound", "smarthost")
+		case !validAddress(o.Smarthost):
+			c.at(badHostPort, map[string]any{"value": o.Smarthost}, "outbound", "smarthost")
+		case o.TLS == tlsNone && !loopback(o.Smarthost):
+			c.at(needsLoopback, map[string]any{"setting": `tls = "none"`, "value": o.Smarthost}, "outbound", "tls")
+		}
+		// The smarthost speaks for every domain: its certificate must be known.
+		if o.TLS != tlsNone && o.SmarthostDN == "" {
+			c.at(noSmarthostDN, nil, "outbound", "smarthost_dn")
+		}
+	} else if o.TLS == tlsNone && !c.Dev {
+		c.at(needsSmarthost, nil, "outbound", "tls")
+	}
+	if o.Route == routeOperator && len(c.Operators) == 0 {
+		c.at(noOperator, nil, "outbound", "route")
+	}
+	if o.Resolver != "" && !validAddress(o.Resolver) {
+		c.at(badHostPort, map[string]any{"value": o.Resolver}, "outbound", "resolver")
+	}
+	switch {
+	case o.NIL == "":
+		c.at(missing, nil, "outbound", "nil")
+	case strings.IndexFunc(o.NIL, func(r rune) bool { return r <= ' ' || r > '~' }) >= 0 || len(o.NIL) > 64:
+		c.at(badNIL, map[string]any{"value": o.NIL}, "outbound", "nil") // it goes into a header
+	}
+	if len(o.Retry) == 0 {
+		c.at(emptyList, nil, "outbound", "retry")
+	}
+}
+
+func (c *checker) operators() {
+	names := map[string]bool{}
+	for i, o := range c.Operators {
+		for _, key := range []struct{ name, value string }{
+			{"name", o.Name}, {"address", o.Address}, {"imap", o.IMAP.Address}, {"smtp", o.SMTP.Address},
+		} {
+			if key.value == "" {
+				c.at(missing, nil, "operator", i, key.name)
+			}
+		}
+		if o.Name != "" && names[o.Name] {
+			c.at(twice, map[string]any{"value": o.Name}, "operator", i, "name")
+		}
+		names[o.Name] = true
+		if o.Auth != "certificate" && o.Secret == (Secret{}) {
+			c.at(missing, nil, "operator", i, "secret")
+		}
+		if o.Auth == "certificate" && (o.Cert == "" || o.Key == "") {
+			c.at(missing, nil, "operator", i, "cert")
+		}
+		if o.Auth == "xoauth2" && o.Issuer == "" {
+			c.at(missing, nil, "operator", i, "issuer")
+		}
+	}
+}
+
+// keys: what opens the data lies outside it, so that a copy of the data alone
+// reveals nothing.
+func (c *checker) keys() {
+	for _, key := range []struct {
+		name string
+		path Path
+	}{{"epoch_dir", c.Keys.EpochDir}, {"recovery_key", c.Keys.RecoveryKey}, {"hub_key", filePath(c.Keys.HubKey)}, {"passphrase", filePath(c.Keys.Passphrase)}} {
+		if key.path != "" && within(string(key.path), string(c.DataDir)) {
+			c.at(insideData, nil, "keys", key.name)
+		}
+	}
+	for i, place := range c.Keys.Copies {
+		if within(string(place), string(c.DataDir)) {
+			c.at(insideData, nil, "keys", "copies", i)
+		}
+	}
+	if c.Keys.HubKey == (Secret{}) {
+		c.at(missing, nil, "keys", "hub_key")
+	}
+	if c.Keys.EpochDir == "" {
+		c.at(missing, nil, "keys", "epoch_dir")
+	}
+	if c.Keys.RecoveryKey == "" && !c.Dev {
+		c.warn(noRecoveryKey, nil, "keys", "recovery_key")
+	}
+}
+
+func filePath(s Secret) Path {
+	if s.In == InFile {
+		return Path(s.Name)
+	}
+	return ""
+}
+
+func within(path, dir string) bool {
+	rel, err := filepath.Rel(dir, path)
+	return err == nil && rel != ".." && !strings.HasPrefix(rel, ".."+string(filepath.Separator))
+}
+
+// CheckFiles reports the files and folders of the configuration that are not
+// there. It is apart from [Load] since init and tests load before they exist.
+func (c *Config) CheckFiles() []Problem {
+	k := &checker{Config: c}
+	for _, f := range []struct {
+		path Path
+		at   []any
+	}{
+		{c.Programmes, []any{"programmes"}},
+		{c.TLS.Cert, []any{"tls", "cert"}},
+		{c.TLS.Key, []any{"tls", "key"}},
+		{c.TLS.ClientCert, []any{"tls", "client_cert"}},
+		{c.TLS.ClientKey, []any{"tls", "client_key"}},
+		{c.TLS.Authorities, []any{"tls", "authorities"}},
+		{c.TLS.CRLDir, []any{"tls", "crl_dir"}},
+		{c.Trust.WhiteList, []any{"trust", "white_list"}},
+		{c.Keys.RecoveryKey, []any{"keys", "recovery_key"}},
+		{filePath(c.Keys.HubKey), []any{"keys", "hub_key"}},
+		{filePath(c.Keys.Passphrase), []any{"keys", "passphrase"}},
+	} {
+		if f.path == "" {
+			continue
+		}
+		if _, err := os.Stat(string(f.path)); err != nil {
+			k.at(noFile, map[string]any{"path": string(f.path)}, f.at...)
+		}
+	}
+	return k.problems
+}
+
+// HostPort splits an address that [Load] has checked.
+func (e Endpoint) HostPort() (host, port string) {
+	host, port, _ = net.SplitHostPort(e.Address)
+	return host, port
+}
+
+// Texts of the problems this package finds.
+const (
+	missing        strict.TextID = "check.missing"
+	twice          strict.TextID = "check.twice"
+	emptyList      strict.TextID = "check.empty-list"
+	badSize        strict.TextID = "check.bad-size"
+	badListen      strict.TextID = "check.bad-listen"
+	badHostPort    strict.TextID = "check.bad-host-port"
+	badPasswords   strict.TextID = "check.bad-passwords"
+	badSecret      strict.TextID = "check.bad-secret"
+	badDomain      strict.TextID = "check.bad-domain"
+	badNIL         strict.TextID = "check.bad-nil"
+	longSocket     strict.TextID = "check.long-socket"
+	needsLoopback  strict.TextID = "check.needs-loopback"
+	needsSmarthost strict.TextID = "check.needs-smarthost"
+	noStartTLS     strict.TextID = "check.no-starttls"
+	certAndKey     strict.TextID = "check.cert-and-key"
+	noAuthorities  strict.TextID = "check.no-authorities"
+	noSmarthostDN  strict.TextID = "check.no-smarthost-dn"
+	noOperator     strict.TextID = "check.no-operator"
+	insideData     strict.TextID = "check.inside-data"
+	noFile         strict.TextID = "check.no-file"
+	noWhiteList    strict.TextID = "check.no-white-list"
+	passwordOn     strict.TextID = "check.password-on"
+	noRecoveryKey  strict.TextID = "check.no-recovery-key"
+	devOpen        strict.TextID = "check.dev-open"
+)

@@ -1,0 +1,156 @@
+package configs
+
+import (
+	"github.com/relais-sante/relais/mailbox/texts"
+	"github.com/relais-sante/relais/rules/strict"
+)
+
+// Duration is a length of time as people write it: "30s", "4h", "2d".
+type Duration = strict.Duration
+
+// Config is relais.toml. The tags fr and en describe each key; the reference
+// (docs/configuration.md) and the file that init writes are made of them.
+type Config struct {
+	Domain     string       `toml:"domain" fr:"Domaine de messagerie du relais, comme dans CODE@DOMAINE." en:"The hub's own mail domain, as in CODE@DOMAIN."`
+	DataDir    Path         `toml:"data_dir" default:"data" fr:"Dossier des données : index, messages scellés, trousseau." en:"Folder of the data: index, sealed messages, keystore."`
+	Programmes Path         `toml:"programmes" default:"programmes" fr:"Dossier des fichiers de programme (*.toml)." en:"Folder of the programme files (*.toml)."`
+	Locale     texts.Locale `toml:"locale" default:"fr" enum:"fr,en" fr:"Langue de ce que le relais écrit aux personnes : fr ou en." en:"Language of what the hub writes to people: fr or en."`
+	Dev        bool         `toml:"dev" default:"false" fr:"Essai sur une machine isolée : identités de test admises, desk et nil facultatifs. Jamais avec de vrais patients." en:"Trial on a machine by itself: test identities are taken, desk and nil may be missing. Never with real patients."`
+
+	Log        Log        `toml:"log" fr:"Journal technique, en JSON sur la sortie d'erreur. Il ne contient ni identité ni contenu." en:"Technical journal, JSON on standard error. It holds neither identity nor content."`
+	TLS        TLS        `toml:"tls" fr:"Certificats du relais, et à qui il se fie." en:"The hub's certificates, and whom it trusts."`
+	Trust      Trust      `toml:"trust" fr:"Espace de confiance : la liste blanche nationale." en:"Trusted space: the national white list."`
+	Inbound    Inbound    `toml:"inbound" fr:"Réception du courrier des opérateurs (SMTP, RFC 5321)." en:"Mail in, from operators (SMTP, RFC 5321)."`
+	Submission Submission `toml:"submission" fr:"Dépôt de courrier par les comptes du relais (RFC 6409)." en:"Mail submission by accounts of the hub (RFC 6409)."`
+	IMAP       IMAP       `toml:"imap" fr:"Boîte structurée pour les logiciels de messagerie (RFC 9051)." en:"Structured mailbox for mail clients (RFC 9051)."`
+	Outbound   Outbound   `toml:"outbound" fr:"Envoi des copies." en:"Sending of copies."`
+	Operators  []Operator `toml:"operator" fr:"Une boîte que le relais tient chez un opérateur, comme client. Une section par boîte." en:"A box that the hub has at an operator, as a client. One section per box."`
+	Triage     Triage     `toml:"triage" fr:"Messages en attente d'une décision." en:"Messages that wait for a decision."`
+	Admin      Admin      `toml:"admin" fr:"Interface d'administration." en:"Admin interface."`
+	Metrics    Metrics    `toml:"metrics" fr:"Mesures au format Prometheus." en:"Figures in Prometheus format."`
+	Keys       Keys       `toml:"keys" fr:"Clés de chiffrement des données." en:"Keys the data is encrypted with."`
+
+	// File is where it was read from; relative paths have been resolved.
+	File string
+	doc  *strict.Document
+}
+
+// Log is the section [log].
+type Log struct {
+	Level string `toml:"level" default:"info" enum:"debug,info,warn,error" fr:"Le moins grave de ce qui est écrit : debug, info, warn, error." en:"The least that is written: debug, info, warn, error."`
+}
+
+// TLS is the section [tls].
+type TLS struct {
+	Cert        Path       `toml:"cert" fr:"Certificat de serveur, chaîne comprise (PEM)." en:"Server certificate with its chain (PEM)."`
+	Key         Path       `toml:"key" fr:"Sa clé privée (PEM)." en:"Its private key (PEM)."`
+	ClientCert  Path       `toml:"client_cert" fr:"Certificat présenté en envoyant ; sinon cert." en:"Certificate presented when sending; otherwise cert."`
+	ClientKey   Path       `toml:"client_key" fr:"Sa clé privée ; sinon key." en:"Its private key; otherwise key."`
+	Authorities Path       `toml:"authorities" fr:"Autorités admises (PEM), celles de l'IGC-Santé." en:"Authorities that are trusted (PEM), those of IGC-Santé."`
+	CRLDir      Path       `toml:"crl_dir" fr:"Dossier des listes de révocation (*.crl) ; sans lui, rien n'est tenu pour révoqué." en:"Folder of revocation lists (*.crl); without it nothing counts as revoked."`
+	PeerEKU     string     `toml:"peer_eku" default:"any" enum:"any,client" fr:"Usage exigé du certificat d'un correspondant : any (tout), client (authentification de client)." en:"Usage wanted of a peer's certificate: any, client (client authentication)."`
+	MinVersion  TLSVersion `toml:"min_version" default:"1.2" enum:"1.2,1.3" fr:"Version de TLS la plus ancienne." en:"Oldest version of TLS."`
+	MaxVersion  TLSVersion `toml:"max_version" default:"1.3" enum:"1.2,1.3" fr:"Version de TLS la plus récente." en:"Newest version of TLS."`
+}
+
+// Trust is the section [trust].
+type Trust struct {
+	WhiteList            Path     `toml:"white_list" fr:"Liste blanche nationale (XML). Vide : tout domaine est admis, pour des essais seulement." en:"The national white list (XML). Empty: every domain is taken, for trials only."`
+	MaxAge               Duration `toml:"max_age" default:"7d" min:"1s" fr:"Âge au-delà duquel la liste est signalée comme ancienne." en:"Age from which the list is reported as old."`
+	RequireOperatorMatch bool     `toml:"require_operator_match" default:"true" fr:"Exiger que le certificat soit celui d'un opérateur inscrit pour le domaine." en:"Demand that the certificate be that of an operator listed for the domain."`
+}
+
+// Inbound is the section [inbound].
+type Inbound struct {
+	Listen                Listens  `toml:"listen" fr:"Adresses d'écoute : starttls://hôte:port, tls://hôte:port ; sans préfixe, STARTTLS." en:"Addresses to listen on: starttls://host:port, tls://host:port; without prefix, STARTTLS."`
+	RequireClientCert     bool     `toml:"require_client_cert" default:"true" fr:"Exiger un certificat de client. false n'est permis que sur la boucle locale." en:"Demand a client certificate. false is allowed on loopback only."`
+	MaxMessageBytes       Size     `toml:"max_message_bytes" default:"25MiB" min:"1KiB" max:"1GiB" fr:"Taille d'un message ; annoncée (SIZE) et vérifiée." en:"Size of a message; announced (SIZE) and checked."`
+	MaxConnections        int      `toml:"max_connections" default:"1000" min:"1" fr:"Connexions à la fois." en:"Connections at a time."`
+	MaxConnectionsPerPeer int      `toml:"max_connections_per_peer" default:"50" min:"1" fr:"Connexions à la fois d'une même adresse." en:"Connections at a time from one address."`
+	MessagesPerMinute     int      `toml:"messages_per_minute" default:"600" min:"0" fr:"Messages par minute, par correspondant et par expéditeur ; 0 : sans limite." en:"Messages a minute, per peer and per sender; 0: no limit."`
+	RcptLimit             int      `toml:"rcpt_limit" default:"100" min:"1" max:"10000" fr:"Destinataires d'un message." en:"Recipients of one message."`
+	LineLimit             Size     `toml:"line_limit" default:"64KiB" min:"1000" max:"1MiB" fr:"Longueur d'une ligne de message." en:"Length of a line of a message."`
+	MinRate               Size     `toml:"min_rate" default:"256" min:"0" fr:"Octets par seconde en dessous desquels un envoi est coupé ; 0 : sans limite." en:"Bytes a second below which a transfer is cut off; 0: no limit."`
+	HandshakeTimeout      Duration `toml:"handshake_timeout" default:"30s" min:"1s" fr:"Durée d'une négociation TLS." en:"Time for a TLS handshake."`
+	CommandTimeout        Duration `toml:"command_timeout" default:"5m" min:"1s" fr:"Attente d'une commande." en:"Wait for a command."`
+	DataTimeout           Duration `toml:"data_timeout" default:"3m" min:"1s" fr:"Attente de la suite d'un message." en:"Wait for more of a message."`
+	MaxErrors             int      `toml:"max_errors" default:"20" min:"1" fr:"Commandes refusées avant de raccrocher." en:"Refused commands before hanging up."`
+}
+
+// Submission is the section [submission].
+type Submission struct {
+	Listen         Listens `toml:"listen" fr:"Adresses d'écoute : starttls://hôte:port, tls://hôte:port ; sans préfixe, TLS. Vide : fermé." en:"Addresses to listen on: starttls://host:port, tls://host:port; without prefix, TLS. Empty: off."`
+	MaxConnections int     `toml:"max_connections" default:"1000" min:"1" fr:"Connexions à la fois." en:"Connections at a time."`
+}
+
+// IMAP is the section [imap].
+type IMAP struct {
+	Listen         Listens   `toml:"listen" fr:"Adresses d'écoute : starttls://hôte:port, tls://hôte:port ; sans préfixe, TLS. Vide : fermé." en:"Addresses to listen on: starttls://host:port, tls://host:port; without prefix, TLS. Empty: off."`
+	Password       Passwords `toml:"password" default:"off" fr:"Connexion par mot de passe : \"on\", \"off\", ou la liste des réseaux d'où elle est permise." en:"Login by password: \"on\", \"off\", or the list of networks from which it is allowed."`
+	MaxConnections int       `toml:"max_connections" default:"5000" min:"1" fr:"Connexions à la fois." en:"Connections at a time."`
+	IdleTimeout    Duration  `toml:"idle_timeout" default:"30m" min:"30m" fr:"Attente d'une commande (RFC 9051 : 30 minutes au moins)." en:"Wait for a command (RFC 9051: at least 30 minutes)."`
+}
+
+// Outbound is the section [outbound].
+type Outbound struct {
+	Route              string     `toml:"route" default:"mx" enum:"mx,smarthost,operator" fr:"Chemin des copies : mx (directement), smarthost (par un serveur), operator (par la boîte d'un opérateur)." en:"Way of the copies: mx (directly), smarthost (by one server), operator (by a box at an operator)."`
+	Smarthost          string     `toml:"smarthost" fr:"Serveur d'envoi, hôte:port, pour route = \"smarthost\"." en:"Sending server, host:port, for route = \"smarthost\"."`
+	SmarthostDN        string     `toml:"smarthost_dn" fr:"Nom (DN) que son certificat doit porter." en:"Name (DN) that its certificate must bear."`
+	NIL                string     `toml:"nil" fr:"Numéro d'homologation du produit, mis dans X-MSS-NIL. Obligatoire hors essai." en:"Reference of the product, put into X-MSS-NIL. Required outside trials."`
+	TLS                string     `toml:"tls" default:"required" enum:"required,none" fr:"required, ou none : sans chiffrement, sur la boucle locale seulement." en:"required, or none: without encryption, on loopback only."`
+	Helo               string     `toml:"helo" fr:"Nom donné dans EHLO ; sinon le domaine." en:"Name given in EHLO; otherwise the domain."`
+	MXPort             int        `toml:"mx_port" default:"25" min:"1" max:"65535" fr:"Port des serveurs trouvés par MX." en:"Port of servers found by MX."`
+	Resolver           string     `toml:"resolver" fr:"Serveur DNS, hôte:port ; sinon ceux du système." en:"DNS server, host:port; otherwise those of the system."`
+	Retry              []Duration `toml:"retry" default:"20s,1m,5m,15m,30m,1h" min:"10ms" fr:"Attentes entre les essais ; la dernière se répète." en:"Waits between attempts; the last one repeats."`
+	GiveUp             Duration   `toml:"give_up" default:"48h" min:"1s" fr:"Durée après laquelle une copie est abandonnée et son auteur prévenu." en:"Time after which a copy is given up and its author told."`
+	Connections        int        `toml:"connections" default:"100" min:"1" fr:"Connexions à la fois." en:"Connections at a time."`
+	ConnectionsPerPeer int        `toml:"connections_per_peer" default:"10" min:"1" fr:"Connexions à la fois vers un même serveur." en:"Connections at a time to one server."`
+	ConnectTimeout     Duration   `toml:"connect_timeout" default:"30s" min:"1s" fr:"Durée d'une connexion, TLS compris." en:"Time to connect, TLS included."`
+	CommandTimeout     Duration   `toml:"command_timeout" default:"5m" min:"1s" fr:"Attente d'une réponse (RFC 5321 §4.5.3.2)." en:"Wait for a reply (RFC 5321 §4.5.3.2)."`
+	DataTimeout        Duration   `toml:"data_timeout" default:"10m" min:"1s" fr:"Attente de la réponse au point final (RFC 5321 §4.5.3.2.6)." en:"Wait for the reply to the final dot (RFC 5321 §4.5.3.2.6)."`
+	IdleTimeout        Duration   `toml:"idle_timeout" default:"30s" min:"1s" fr:"Durée pendant laquelle une connexion inoccupée est gardée." en:"Time for which an idle connection is kept."`
+}
+
+// Operator is one section [[operator]].
+type Operator struct {
+	Name     string   `toml:"name" fr:"Nom court, pour les listes." en:"Short name, for lists."`
+	Address  string   `toml:"address" fr:"Adresse de la boîte." en:"Address of the box."`
+	IMAP     Endpoint `toml:"imap" fr:"Serveur IMAP : starttls://hôte:port ou tls://hôte:port ; sans préfixe, TLS." en:"IMAP server: starttls://host:port or tls://host:port; without prefix, TLS."`
+	SMTP     Endpoint `toml:"smtp" fr:"Serveur de dépôt, écrit de même." en:"Submission server, written likewise."`
+	Auth     string   `toml:"auth" default:"certificate" enum:"certificate,password,xoauth2" fr:"Authentification : certificate, password, xoauth2." en:"Authentication: certificate, password, xoauth2."`
+	Username string   `toml:"username" fr:"Nom de connexion ; sinon l'adresse." en:"Login name; otherwise the address."`
+	Secret   Secret   `toml:"secret" fr:"Mot de passe ou secret de client : file:CHEMIN, credential:NOM (systemd) ou env:NOM." en:"Password or client secret: file:PATH, credential:NAME (systemd) or env:NAME."`
+	ClientID string   `toml:"client_id" fr:"Identifiant de client OpenID Connect, pour xoauth2." en:"OpenID Connect client id, for xoauth2."`
+	Issuer   string   `toml:"issuer" fr:"Adresse du fournisseur d'identité, pour xoauth2." en:"Address of the identity provider, for xoauth2."`
+	Cert     Path     `toml:"cert" fr:"Certificat de client ; sinon celui de [tls]." en:"Client certificate; otherwise that of [tls]."`
+	Key      Path     `toml:"key" fr:"Sa clé privée." en:"Its private key."`
+	Done     string   `toml:"done" fr:"Dossier où ranger ce qui a été pris ; sinon les messages y restent, marqués lus." en:"Folder for what has been taken; otherwise messages stay, marked as read."`
+	Poll     Duration `toml:"poll" default:"1m" min:"1s" fr:"Intervalle des relèves là où le serveur ne prévient pas (IDLE)." en:"Interval of looks where the server does not tell (IDLE)."`
+}
+
+// Triage is the section [triage].
+type Triage struct {
+	Alert       Duration `toml:"alert" default:"30m" min:"1s" fr:"Nouvelle alerte si rien n'est décidé, puis toutes les heures au desk." en:"Another alert if nothing is decided, then hourly to the desk."`
+	UrgentAlert Duration `toml:"urgent_alert" default:"10m" min:"1s" fr:"De même pour un message urgent." en:"The same for an urgent message."`
+	GiveUp      Duration `toml:"give_up" default:"48h" min:"1s" fr:"Durée après laquelle l'expéditeur apprend que rien n'a été transmis." en:"Time after which the sender is told that nothing was transmitted."`
+}
+
+// Admin is the section [admin].
+type Admin struct {
+	Socket Path    `toml:"socket" fr:"Socket Unix des commandes ; sinon admin.sock dans data_dir." en:"Unix socket of the commands; otherwise admin.sock in data_dir."`
+	Listen Listens `toml:"listen" fr:"Administration à distance, TLS mutuel. Vide : fermée." en:"Remote administration, mutual TLS. Empty: off."`
+}
+
+// Metrics is the section [metrics].
+type Metrics struct {
+	Listen Listens `toml:"listen" fr:"Adresses d'écoute ; sans préfixe, HTTP sur la boucle locale. Vide : fermé." en:"Addresses to listen on; without prefix, HTTP on loopback. Empty: off."`
+}
+
+// Keys is the section [keys].
+type Keys struct {
+	HubKey      Secret `toml:"hub_key" default:"file:keys/hub.key" fr:"Clé du relais : file:CHEMIN, credential:NOM (systemd) ou env:NOM. Jamais sauvegardée avec les données." en:"The hub's key: file:PATH, credential:NAME (systemd) or env:NAME. Never backed up with the data."`
+	Passphrase  Secret `toml:"passphrase" fr:"Phrase de passe qui s'ajoute à la clé, écrite de même. Facultative." en:"Passphrase mixed into the key, written likewise. Optional."`
+	RecoveryKey Path   `toml:"recovery_key" fr:"Clé publique de secours ; sa moitié privée est gardée hors ligne." en:"Public recovery key; its private half is kept offline."`
+	EpochDir    Path   `toml:"epoch_dir" default:"keys/epochs" fr:"Dossier des clés d'époque, hors de data_dir et des sauvegardes." en:"Folder of the epoch keys, outside data_dir and backups."`
+	Copies      []Path `toml:"copies" fr:"Autres lieux où le trousseau et l'époque sont recopiés." en:"Other places that the keystore and the epoch are copied to."`
+}
