@@ -1,0 +1,151 @@
+package letter
+
+import (
+	"slices"
+	"strings"
+	"unicode"
+
+	"github.com/relais-sante/relais/mailbox/identity"
+)
+
+// titles stand before a name and are no part of it.
+var titles = map[string]bool{
+	"dr": true, "docteur": true, "doctor": true, "pr": true, "prof": true, "professeur": true, "professor": true,
+	"mme": true, "madame": true, "mlle": true, "mademoiselle": true, "m": true, "mr": true, "monsieur": true, "mrs": true, "ms": true,
+}
+
+// ofSomebody stand before a name that is not the writer's: "secrétariat du
+// Dr Roux", "pour Mme Roux".
+var ofSomebody = map[string]bool{
+	"de": true, "du": true, "des": true, "d": true, "pour": true, "po": true, "p": true, "avec": true, "par": true,
+	"chez": true, "a": true, "au": true, "cc": true, "of": true, "for": true, "with": true, "by": true, "to": true, "et": true,
+}
+
+// NameIn reports whether one of the lines names that person. Accents, case,
+// hyphens and titles do not count, nor whether the family name stands first;
+// an initial does for the given name ("A. Roux"), and so does a title alone
+// ("Dr Roux"). Only whole words count, and not those of a name that stands for
+// somebody else ("secrétariat du Dr Roux").
+func NameIn(lines []string, name string) bool {
+	forms := nameForms(name)
+	for _, l := range lines {
+		words := strings.Fields(identity.FoldName(l))
+		for _, form := range forms {
+			if signs(words, form) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// signs reports whether words hold form, not as somebody else's name.
+func signs(words, form []string) bool {
+	for i := 0; i+len(form) <= len(words); i++ {
+		if !slices.Equal(words[i:i+len(form)], form) {
+			continue
+		}
+		before := i
+		for before > 0 && titles[words[before-1]] {
+			before--
+		}
+		if before == 0 || !ofSomebody[words[before-1]] {
+			return true
+		}
+	}
+	return false
+}
+
+// nameForms gives the word sequences by which a person is named.
+func nameForms(name string) [][]string {
+	given, family := splitName(name)
+	if len(family) == 0 {
+		return nil
+	}
+	all := slices.Concat(given, family)
+	forms := [][]string{all}
+	if len(given) == 0 {
+		return forms
+	}
+	forms = append(forms, slices.Concat(family, given))
+	if len(given)+len(family) > 2 && strings.ToUpper(name) != name {
+		// Which words are the family name is a guess: "Anne Le Goff".
+		for k := 1; k < len(all); k++ {
+			forms = append(forms, slices.Concat(all[k:], all[:k]))
+			forms = append(forms, initialForms(all[:k], all[k:])...)
+		}
+	}
+	forms = append(forms, initialForms(given, family)...)
+	for t := range titles {
+		if t != "m" { // "M. Roux" is an initial as well
+			forms = append(forms, slices.Concat([]string{t}, family))
+		}
+	}
+	return forms
+}
+
+// initialForms gives the family name with the initials of the given names:
+// "j p roux", "jp roux", "j roux", and behind it.
+func initialForms(given, family []string) [][]string {
+	letters := make([]string, len(given))
+	for i, g := range given {
+		letters[i] = string([]rune(g)[:1])
+	}
+	var forms [][]string
+	for _, initials := range [][]string{letters, {strings.Join(letters, "")}, letters[:1]} {
+		forms = append(forms, slices.Concat(initials, family), slices.Concat(family, initials))
+	}
+	return forms
+}
+
+// splitName parts a person's name into folded given and family names. Words
+// in capitals are the family name, else the last word and the particles before
+// it.
+func splitName(name string) (given, family []string) {
+	words := strings.Fields(name)
+	for len(words) > 1 && titles[identity.FoldName(words[0])] {
+		words = words[1:]
+	}
+	capitals := 0
+	for _, w := range words {
+		if isCapitals(w) {
+			capitals++
+		}
+	}
+	if capitals > 0 && capitals < len(words) {
+		for _, w := range words {
+			if isCapitals(w) {
+				family = append(family, strings.Fields(identity.FoldName(w))...)
+			} else {
+				given = append(given, strings.Fields(identity.FoldName(w))...)
+			}
+		}
+		return given, family
+	}
+	last := len(words) - 1
+	for last > 1 && particles[strings.ToLower(words[last-1])] {
+		last--
+	}
+	for i, w := range words {
+		folded := strings.Fields(identity.FoldName(w))
+		if i < last {
+			given = append(given, folded...)
+		} else {
+			family = append(family, folded...)
+		}
+	}
+	return given, family
+}
+
+func isCapitals(w string) bool {
+	letters := 0
+	for _, r := range w {
+		if unicode.IsLower(r) {
+			return false
+		}
+		if unicode.IsUpper(r) {
+			letters++
+		}
+	}
+	return letters > 1
+}
