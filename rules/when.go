@@ -97,24 +97,23 @@ var (
 // whenError puts the commonest mistakes in the reader's own language; the rest
 // is said in the words of the expression library.
 func whenError(err error) whenFault {
-	fault := whenFault{id: whenNotUnderstood, args: map[string]any{"error": err.Error()}}
+	message, at := err.Error(), 0
 	var where *file.Error
-	if !errors.As(err, &where) {
-		return fault
+	if errors.As(err, &where) {
+		message, at = where.Message, where.From
 	}
-	fault.at = where.From
-	fault.args["error"] = where.Message
-	if m := unknownName.FindStringSubmatch(where.Message); m != nil {
-		fault.id = whenUnknownName
-		fault.args = map[string]any{"name": m[1], "allowed": strings.Join(append(fieldNames(reflect.TypeFor[Facts]()), Functions()...), ", ")}
-	} else if m := unknownField.FindStringSubmatch(where.Message); m != nil {
-		fault.id = whenUnknownName
-		fault.args = map[string]any{"name": m[2], "allowed": strings.Join(fieldNames(factTypes[m[1]]), ", ")}
-	} else if m := notBoolean.FindStringSubmatch(where.Message); m != nil {
-		fault.id = whenNotBool
-		fault.args = map[string]any{"got": m[1]}
+	if m := unknownName.FindStringSubmatch(message); m != nil {
+		allowed := append(fieldNames(reflect.TypeFor[Facts]()), Functions()...)
+		return whenFault{whenUnknownName, map[string]any{"name": m[1], "allowed": strings.Join(allowed, ", ")}, at}
 	}
-	return fault
+	if m := unknownField.FindStringSubmatch(message); m != nil {
+		allowed := fieldNames(factTypes[m[1]])
+		return whenFault{whenUnknownName, map[string]any{"name": m[2], "allowed": strings.Join(allowed, ", ")}, at}
+	}
+	if m := notBoolean.FindStringSubmatch(message); m != nil {
+		return whenFault{whenNotBool, map[string]any{"got": m[1]}, at}
+	}
+	return whenFault{whenNotUnderstood, map[string]any{"error": message}, at}
 }
 
 var factTypes = map[string]reflect.Type{
