@@ -1,0 +1,101 @@
+package outbound
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"time"
+
+	"github.com/relais-sante/relais/mailbox"
+	"github.com/relais-sante/relais/store"
+	"github.com/relais-sante/relais/store/journal"
+)
+
+// maxBatch bounds the outcomes recorded in one commit.
+const maxBatch = 256
+
+// ledger records outcomes. It writes at once, and while a commit is under way
+// it gathers what comes in for the next: nothing waits for company, yet a fast
+// peer's copies share their commits. When the store cannot follow, senders
+// wait.
+type ledger struct {
+	hub     Hub
+	log     *slog.Logger
+	metrics *metrics
+	in      chan mailbox.Result
+	done    chan struct{}
+}
+
+func newLedger(r *Relay) *ledger {
+	return &ledger{hub: r.o.Hub, log: r.o.Log, metrics: r.metrics, in: make(chan mailbox.Result, maxBatch), done: make(chan struct{})}
+}
+
+func (l *ledger) record(job mailbox.Job, o mailbox.Outcome) {
+	l.in <- mailbox.Result{Job: job, Outcome: o}
+}
+
+// run writes until the channel is closed. ctx ends what cannot be written.
+func (l *ledger) run(ctx context.Context) {
+	defer close(l.done)
+	batch := make([]mailbox.Result, 0, maxBatch)
+	for first := range l.in {
+		batch = append(batch[:0], first)
+		for more := true; more && len(batch) < maxBatch; {
+			select {
+			case r, ok := <-l.in:
+				if more = ok; ok {
+					batch = append(batch, r)
+				}
+			default:
+				more = false
+			}
+		}
+		l.write(ctx, batch)
+	}
+}
+
+// close waits until everything handed in is written.
+func (l *ledger) close() {
+	close(l.in)
+	<-l.done
+}
+
+// write records a batch, and goes on trying: an outcome that is lost makes a
+// sent copy go out again when its lease ends.
+func (l *ledger) write(ctx context.Context, batch []mailbox.Result) {
+	for pause := 50 * time.Millisecond; ; pause = min(2*pause, 2*time.Second) {
+		err := l.hub.Finish(ctx, batch)
+		switch {
+		case err == nil:
+			return
+		case ctx.Err() != nil, len(batch) == 1 && final(err):
+			l.lose(batch, err)
+			return
+		case final(err):
+			// One of them spoils the commit for the others.
+			for i := range batch {
+				l.write(ctx, batch[i:i+1])
+			}
+			return
+		}
+		l.log.Warn("recording outcomes of deliveries failed, trying again", "count", len(batch), "error", err)
+		select {
+		case <-time.After(pause):
+		case <-ctx.Done():
+		}
+	}
+}
+
+// final errors do not pass by waiting.
+func final(err error) bool {
+	return errors.Is(err, store.ErrLeaseLost) || errors.Is(err, store.ErrNotFound) || errors.Is(err, store.ErrErased) ||
+		errors.Is(err, store.ErrCorrupt) || errors.Is(err, store.ErrClosed)
+}
+
+func (l *ledger) lose(batch []mailbox.Result, err error) {
+	l.metrics.unrecorded.Add(float64(len(batch)))
+	for _, r := range batch {
+		l.log.Error("outcome of a delivery not recorded", "delivery", r.Job.Delivery.ID,
+			"outcome", r.Outcome.Kind, "reason", journal.Word(r.Outcome.Reason), "error", err)
+	}
+}
