@@ -120,8 +120,7 @@ var (
 )
 
 // behindFormula gives the lines behind the last closing formula, with what
-// follows on its own line behind a comma; nil if there is none, or nothing
-// behind it.
+// follows on its own line behind a comma; nil if there is no formula.
 func behindFormula(lines []string) []string {
 	for i := len(lines) - 1; i >= 0; i-- {
 		head, rest, comma := strings.Cut(lines[i], ",")
@@ -139,7 +138,7 @@ func behindFormula(lines []string) []string {
 		if !is {
 			continue
 		}
-		var found []string
+		found := []string{}
 		if strings.TrimSpace(rest) != "" {
 			found = append(found, rest)
 		}

@@ -2,6 +2,7 @@ package letter
 
 import (
 	"strings"
+	"unicode/utf8"
 
 	"golang.org/x/net/html"
 	"golang.org/x/net/html/atom"
@@ -62,7 +63,8 @@ func (w *htmlWriter) text(s string) {
 			s = s[1:]
 		default:
 			w.space = true
-			s = strings.TrimLeft(s[1:], "\xa0") // second byte of a no-break space
+			_, n := utf8.DecodeRuneInString(s)
+			s = s[n:]
 		}
 	}
 }

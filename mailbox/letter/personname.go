@@ -17,7 +17,7 @@ var titles = map[string]bool{
 // ofSomebody stand before a name that is not the writer's: "secrétariat du
 // Dr Roux", "pour Mme Roux".
 var ofSomebody = map[string]bool{
-	"de": true, "du": true, "des": true, "d": true, "pour": true, "po": true, "p": true, "avec": true, "par": true,
+	"de": true, "du": true, "des": true, "d": true, "pour": true, "po": true, "p": true, "o": true, "avec": true, "par": true,
 	"chez": true, "a": true, "au": true, "cc": true, "of": true, "for": true, "with": true, "by": true, "to": true, "et": true,
 }
 
