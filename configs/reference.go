@@ -152,6 +152,8 @@ type InitOptions struct {
 	Domain string
 	Dev    bool // own test authority, loopback high ports
 	Locale texts.Locale
+	// Recovery: the public half of a recovery key lies at keys/recovery.pub.
+	Recovery bool
 }
 
 // Render writes a relais.toml with every key explained: those that init sets,
@@ -197,6 +199,9 @@ func (o InitOptions) settings() map[string]string {
 		"tls.cert": quote("tls/cert.pem"), "tls.key": quote("tls/key.pem"), "tls.authorities": quote("tls/ca.pem"),
 		"outbound.nil": quote(devNIL), "keys.hub_key": quote("file:keys/hub.key"), "keys.epoch_dir": quote("keys/epochs"),
 	}
+	if o.Recovery {
+		set["keys.recovery_key"] = quote("keys/recovery.pub")
+	}
 	if o.Dev {
 		set["dev"] = "true"
 		set["trust.white_list"] = quote("")
@@ -213,7 +218,6 @@ func (o InitOptions) settings() map[string]string {
 	set["trust.white_list"] = quote("listeblanchemssante.xml")
 	set["inbound.listen"] = list("0.0.0.0:25")
 	set["outbound.route"] = quote("mx")
-	set["keys.recovery_key"] = quote("keys/recovery.pub")
 	return set
 }
 
