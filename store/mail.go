@@ -258,6 +258,7 @@ type Held struct {
 	NotifyTo    Address       `cbor:"23,keyasint,omitempty"`
 	Fingerprint [32]byte      `cbor:"24,keyasint"`
 	Listed      []string      `cbor:"25,keyasint,omitempty"` // domains the peer may speak for, among sender's and From's
+	Since       time.Time     `cbor:"26,keyasint,omitzero"`  // when it began to wait; giving up counts from here
 }
 
 // Item is something to do at a time. Lanes order the work: "out:<domain>" for
