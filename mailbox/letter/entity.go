@@ -87,15 +87,18 @@ func (s *Scanner) enterBody(e *entity) {
 	case multipart && (boundary == "" || len(boundary) > maxBoundary):
 		s.defect(DefectBoundary, p.HeaderStart)
 		multipart = false
-	case enc != asItIs:
+	case message && enc != asItIs:
 		s.defect(DefectEncodedMulti, p.HeaderStart)
-		multipart, message = false, false
+		message = false
 	case len(s.stack) >= s.limits.Depth:
 		s.defect(DefectDepth, p.HeaderStart)
 		multipart, message = false, false
 	case message && s.parts >= s.limits.Parts:
 		s.defect(DefectParts, p.HeaderStart)
 		message = false
+	}
+	if multipart && enc != asItIs {
+		s.defect(DefectEncodedMulti, p.HeaderStart)
 	}
 	if e.root && !multipart {
 		p.Number = e.prefix + "1"

@@ -168,7 +168,7 @@ const (
 	DefectParts        = "parts"           // limit: Parts; the rest of the multipart is not looked into
 	DefectEncoding     = "encoding"        // unknown transfer encoding, counted as it stands
 	DefectEncodedData  = "encoded-data"    // base64 or quoted-printable with something else in it
-	DefectEncodedMulti = "encoded-message" // an encoded multipart or message: a leaf (RFC 2046 §5)
+	DefectEncodedMulti = "encoded-message" // an encoded message, a leaf (RFC 2046 §5.2.1); or a multipart that says so, read as if not
 	DefectCharset      = "charset"         // unknown, read as windows-1252
 	DefectText         = "text"            // limit: TextBytes
 	DefectReport       = "report"          // limit: ReportBytes
