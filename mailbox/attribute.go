@@ -222,7 +222,7 @@ func (h *Hub) attributeSource(p *store.Pathway, prog *rules.Programme, in *incom
 			w.author.Name = s.Establishment
 		}
 		for j := range in.documents {
-			if name := in.documents[j].AuthorName; name != "" {
+			if name := in.documents[j].Author; name != "" {
 				w.author.Name, w.author.Certainty, w.author.Clue = name, store.Sure, "document"
 				break
 			}

@@ -71,8 +71,11 @@ func (h *Hub) clues(v store.View, in *incoming) ([]clue, error) {
 		}
 		add(clueThread, codes...)
 	}
-	if _, code, ok := letter.FindTag(in.idx.Envelope.Subject); ok && identity.CheckCode(code) {
-		if p, err := h.follow(v, store.PathwayCode(code)); err == nil {
+	for _, tag := range letter.FindTags(in.idx.Envelope.Subject) {
+		if !identity.CheckCode(tag.Code) {
+			continue
+		}
+		if p, err := h.follow(v, store.PathwayCode(tag.Code)); err == nil {
 			add(clueTag, p.Code)
 		} else if !errors.Is(err, store.ErrNotFound) {
 			return nil, err
@@ -185,11 +188,9 @@ func (h *Hub) ofProgramme(v store.View, codes []store.PathwayCode, in *incoming)
 // patientNumbers lists the distinct INS of the documents.
 func patientNumbers(docs []letter.Document) []identity.INS {
 	var all []identity.INS
-	for i := range docs {
-		for _, ins := range docs[i].Numbers() {
-			if !slices.ContainsFunc(all, func(o identity.INS) bool { return o == ins }) {
-				all = append(all, ins)
-			}
+	for _, p := range letter.Patients(docs) {
+		if !p.INS.IsZero() {
+			all = append(all, p.INS)
 		}
 	}
 	return all

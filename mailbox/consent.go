@@ -105,7 +105,7 @@ func (h *Hub) WithdrawConsent(ctx context.Context, by Actor, r WithdrawRequest) 
 			}
 			of = m.ID
 		}
-		if !withdraw(p, of, h.o.Now(), r) {
+		if !withdrawConsent(p, of, h.o.Now(), r) {
 			return fail("consent-none", map[string]any{"pathway": string(p.Code)})
 		}
 		if err := h.save(tx, p); err != nil {
@@ -125,11 +125,11 @@ func (h *Hub) WithdrawConsent(ctx context.Context, by Actor, r WithdrawRequest) 
 	return views, err
 }
 
-// withdraw ends every consent in force for a member, or for the pathway. An
+// withdrawConsent ends every consent in force for a member, or for the pathway. An
 // opposition is taken even where no consent was ever recorded for a member of
 // the care team: sharing with them rests on the pathway's, so their own entry
 // is made and withdrawn at once.
-func withdraw(p *store.Pathway, of store.MemberID, at time.Time, r WithdrawRequest) bool {
+func withdrawConsent(p *store.Pathway, of store.MemberID, at time.Time, r WithdrawRequest) bool {
 	found := false
 	for i := range p.Consents {
 		c := &p.Consents[i]

@@ -43,13 +43,13 @@ func (h *Hub) parent(v store.View, p *store.Pathway, in *incoming) (*store.Messa
 }
 
 // parentBySubject finds what a mail answers when its ids are of no use: some
-// operators rewrite Message-ID, some clients send none. A reply address or a
-// subject that says "RE:" makes it an answer; the same base subject (RFC 5256
-// §2.1) says to what, the last one the box had a part in. An answer whose
-// parent is not found this way still belongs to the pathway's thread.
+// operators rewrite Message-ID, some clients send none. A reply address or the
+// hub's tag in the subject makes it an answer; the same base subject (RFC 5256
+// §2.1) says to what. An answer whose parent is not found this way still
+// belongs to the pathway's thread.
 func (h *Hub) parentBySubject(v store.View, p *store.Pathway, in *incoming) (*store.Message, error) {
 	_, _, tagged := letter.FindTag(in.idx.Envelope.Subject)
-	if replyBox(in) == "" && !(tagged && letter.IsReply(in.idx.Envelope.Subject)) {
+	if replyBox(in) == "" && !tagged {
 		return nil, nil
 	}
 	topic := letter.BaseSubject(in.idx.Envelope.Subject)

@@ -138,13 +138,13 @@ func (h *Hub) checkFacts(v store.View, pl *plan, in *incoming) error {
 // checkPatients compares whose documents they are: one message, one child, and
 // that child is the pathway's.
 func (h *Hub) checkPatients(pl *plan, in *incoming) {
-	if severalPatients(in.documents, h.o.Dev) {
+	if h.severalPatients(in.documents) {
 		pl.hold(in, reasonTwoPatients, "")
 	}
 	child := &pl.pathway.Patient
 	for i := range in.documents {
 		d := &in.documents[i]
-		if !d.Identified() { // a plain attachment has no identity to check
+		if !d.Structured { // a plain attachment has no identity to check
 			continue
 		}
 		switch h.compare(d, child) {
@@ -159,50 +159,46 @@ func (h *Hub) checkPatients(pl *plan, in *incoming) {
 }
 
 // compare tells whether a document is the child's: by INS where both have one,
-// else by traits.
+// else by traits. Everybody the document names must be the child.
 func (h *Hub) compare(d *letter.Document, child *store.Patient) identity.Verdict {
-	ins, err := identity.ParseINS(child.INS, child.INSOID)
-	numbers := d.Numbers()
-	if err == nil && !ins.IsZero() && len(numbers) > 0 {
-		for _, n := range numbers {
-			if !identity.SameINS(n, ins, h.o.Dev) {
-				return identity.Different
-			}
-		}
-		if identity.Agree(d.Traits(), traits(child)) == identity.Different {
+	v := identity.CannotTell
+	for i := range d.Patients {
+		switch h.comparePatient(&d.Patients[i], child) {
+		case identity.Different:
 			return identity.Different
+		case identity.Same:
+			v = identity.Same
 		}
-		return identity.Same
 	}
-	return identity.Agree(d.Traits(), traits(child))
+	return v
+}
+
+func (h *Hub) comparePatient(p *letter.Patient, child *store.Patient) identity.Verdict {
+	byTraits := identity.Agree(p.Traits, traits(child))
+	ins, err := identity.ParseINS(child.INS, child.INSOID)
+	if err != nil || ins.IsZero() || p.INS.IsZero() {
+		return byTraits
+	}
+	// A matricule that is right with the names of somebody else is a mix-up,
+	// and one that is wrong is not excused by the right names.
+	if !identity.SameINS(p.INS, ins, h.o.Dev) || byTraits == identity.Different {
+		return identity.Different
+	}
+	return identity.Same
 }
 
 // severalPatients reports whether the documents are of more than one person.
-func severalPatients(docs []letter.Document, testIsReal bool) bool {
-	for i := range docs {
-		if !docs[i].Identified() {
-			continue
-		}
-		for j := range docs[:i] {
-			if !docs[j].Identified() {
-				continue
-			}
-			a, b := docs[i].Numbers(), docs[j].Numbers()
-			if len(a) > 0 && len(b) > 0 {
-				if !identity.SameINS(a[0], b[0], testIsReal) {
+func (h *Hub) severalPatients(docs []letter.Document) bool {
+	all := letter.Patients(docs)
+	for i := range all {
+		for j := range all[:i] {
+			a, b := &all[i], &all[j]
+			if !a.INS.IsZero() && !b.INS.IsZero() {
+				if !identity.SameINS(a.INS, b.INS, h.o.Dev) {
 					return true
 				}
-				continue
-			}
-			if identity.Agree(docs[i].Traits(), docs[j].Traits()) == identity.Different {
+			} else if identity.Agree(a.Traits, b.Traits) == identity.Different {
 				return true
-			}
-		}
-		if n := docs[i].Numbers(); len(n) > 1 {
-			for _, other := range n[1:] {
-				if !identity.SameINS(n[0], other, testIsReal) {
-					return true
-				}
 			}
 		}
 	}
@@ -268,7 +264,7 @@ func (h *Hub) input(pl *plan, in *incoming) rules.Input {
 		},
 		Message: rules.MessageFacts{
 			Subject: letter.CutTag(in.idx.Envelope.Subject), Urgent: in.urgent(),
-			Auto: in.auto.Automatic(), Size: int(in.idx.Size),
+			Auto: in.automatic(), Size: int(in.idx.Size),
 		},
 		Pathway: rules.PathwayFacts{Status: string(pl.pathway.Status), Programme: pl.prog.ID},
 	}
@@ -314,7 +310,7 @@ func (h *Hub) compose(pl *plan, in *incoming) *store.Message {
 		if i < len(d.DocumentRubrics) {
 			rubric = d.DocumentRubrics[i]
 		}
-		m.Documents = append(m.Documents, in.documents[i].Record(rubric))
+		m.Documents = append(m.Documents, documentRecord(&in.documents[i], rubric))
 	}
 	m.NotifyTo, _ = h.receiptWanted(in)
 	m.Audience = audience(d, in.documents)
@@ -322,6 +318,15 @@ func (h *Hub) compose(pl *plan, in *incoming) *store.Message {
 		inherit(&m.Audience, pl)
 	}
 	return m
+}
+
+// documentRecord is what is kept of a document.
+func documentRecord(d *letter.Document, rubric string) store.Document {
+	return store.Document{
+		Part: d.Part, Entry: d.Entry, Filename: d.Filename, Title: d.Title, Media: d.Media, Code: d.Code, Class: d.Class,
+		Rubric: rubric, Size: d.Size, SHA256: d.Sum, Confidentiality: d.Confidentiality, Author: d.Author,
+		SetID: d.SetID, Version: d.Version,
+	}
 }
 
 func matched(trail []rules.Outcome) []string {

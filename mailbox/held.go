@@ -39,6 +39,9 @@ func (h *Hub) reopen(ctx context.Context, held *store.Held, given assignment) (*
 			if err != nil {
 				continue // gone since; what was given by hand decides
 			}
+			if given.pathway != "" && r.Pathway != given.pathway {
+				r.Rubric = "" // of the other pathway
+			}
 			in.env.Rcpts = append(in.env.Rcpts, r)
 		}
 		return nil

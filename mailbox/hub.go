@@ -69,7 +69,6 @@ type Hub struct {
 	store store.Store
 	log   *slog.Logger
 	ids   idSource
-	names nameCache
 }
 
 // New returns a hub over o.Store.
@@ -94,9 +93,6 @@ type idSource struct {
 	mu   sync.Mutex
 	rand io.Reader
 }
-
-// nameCache is declared here so that Hub has one place for what it caches.
-type nameCache struct{}
 
 // programme returns the programme of a pathway as loaded now.
 func (h *Hub) programme(id string) (*rules.Programme, error) {

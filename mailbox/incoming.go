@@ -148,7 +148,7 @@ func (h *Hub) understand(ctx context.Context, in *incoming, open func() (io.Read
 
 	parts := &partReader{open: open}
 	defer parts.close()
-	docs, err := letter.Documents(ctx, in.reading, parts.part, letter.ArchiveLimits{})
+	docs, err := letter.Documents(ctx, in.idx, parts.part, letter.ArchiveLimits{})
 	switch {
 	case errors.Is(err, letter.ErrUnreadableArchive):
 		in.unreadable = true
@@ -171,7 +171,7 @@ type partReader struct {
 	pos  int64
 }
 
-func (p *partReader) part(part letter.Part) (io.Reader, error) {
+func (p *partReader) part(part *letter.Part) (io.Reader, error) {
 	if p.r == nil || part.BodyStart < p.pos {
 		p.close()
 		r, err := p.open()
@@ -185,7 +185,7 @@ func (p *partReader) part(part letter.Part) (io.Reader, error) {
 	if err != nil {
 		return nil, fmt.Errorf("going to a part: %w", err)
 	}
-	return letter.DecodePart(part, &counter{r: io.LimitReader(p.r, part.BodyEnd-part.BodyStart), pos: &p.pos}), nil
+	return letter.Decode(&counter{r: io.LimitReader(p.r, part.BodyEnd-part.BodyStart), pos: &p.pos}, part.Encoding), nil
 }
 
 func (p *partReader) close() {
@@ -246,3 +246,6 @@ func (in *incoming) urgent() bool {
 	}
 	return strings.EqualFold(in.field("Priority"), "urgent")
 }
+
+// automatic reports whether a program made the mail.
+func (in *incoming) automatic() bool { return in.auto.Kind != letter.ByPerson }

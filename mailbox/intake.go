@@ -180,6 +180,11 @@ func (h *Hub) tellFiled(tx store.Tx, pl *plan, in *incoming) error {
 			return err
 		}
 	}
+	if roles := pl.decision.Notify; len(roles) > 0 {
+		if err := h.tellActivity(tx, pl.pathway, pl.prog, m, roles); err != nil {
+			return err
+		}
+	}
 	if m.NotifyTo != "" {
 		return h.answerReceipt(tx, pl.pathway, m, "")
 	}
@@ -190,7 +195,7 @@ func (h *Hub) tellFiled(tx store.Tx, pl *plan, in *incoming) error {
 // whom the post asks to notify (RFC 8098 §2.1) and it is in the trusted space.
 func (h *Hub) receiptWanted(in *incoming) (store.Address, bool) {
 	asked := letter.ParseAddressList(in.field("Disposition-Notification-To"))
-	if len(asked) != 1 || in.auto.Automatic() || in.env.MailFrom == "" {
+	if len(asked) != 1 || in.automatic() || in.env.MailFrom == "" {
 		return "", false
 	}
 	to := store.NewAddress(asked[0].Address)
@@ -292,7 +297,7 @@ func (h *Hub) heldRecord(pl *plan, in *incoming) *store.Held {
 	held := &store.Held{
 		ID: store.HeldID(h.ids.next(in.now)), Reason: pl.held, Detail: pl.detail, Received: in.env.Received,
 		From: in.fromAddr, MailFrom: in.env.MailFrom, FromName: in.from.Name, Subject: in.idx.Envelope.Subject,
-		Size: in.idx.Size, Urgent: in.urgent(), Auto: in.auto.Automatic(), Via: string(in.env.Via), RFCID: in.rfcID,
+		Size: in.idx.Size, Urgent: in.urgent(), Auto: in.automatic(), Via: string(in.env.Via), RFCID: in.rfcID,
 		Peer: in.env.Peer.Where, Trusted: h.listed(in.env.MailFrom.Domain()), Candidates: pl.others,
 	}
 	if held.Received.IsZero() {

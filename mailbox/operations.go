@@ -32,14 +32,16 @@ func (f *Failure) Error() string { return "refused: " + f.Code }
 // Journal implements journal.Safe: the code alone.
 func (f *Failure) Journal() string { return f.Error() }
 
-// Text says the failure in one line. A Failure among the arguments is the
-// cause, and said in the same language.
+// Text says the failure in one line. Failures and texts among the arguments are
+// said in the same language.
 func (f *Failure) Text(l texts.Locale) string {
-	args := f.Args
+	args := maps.Clone(f.Args)
 	for name, v := range f.Args {
-		if cause, ok := v.(*Failure); ok {
-			args = maps.Clone(args)
-			args[name] = cause.Text(l)
+		switch v := v.(type) {
+		case *Failure:
+			args[name] = v.Text(l)
+		case texts.ID:
+			args[name] = texts.T(l, v, nil)
 		}
 	}
 	return texts.T(l, texts.ID("op."+f.Code), args)

@@ -73,7 +73,7 @@ func (h *Hub) finish(tx store.Tx, r *Result) error {
 	if giveUp <= 0 {
 		giveUp = defaultGiveUp
 	}
-	if now.Sub(d.Created) >= giveUp {
+	if now.Sub(since(d)) >= giveUp {
 		return h.giveUp(tx, d, it, o)
 	}
 	return h.again(tx, d, it, now.Add(h.backoff(d.Attempts)))

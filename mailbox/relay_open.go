@@ -46,7 +46,7 @@ func (h *Hub) Open(ctx context.Context, job Job) (*Outgoing, error) {
 	}
 	c := h.copyFields(d, m)
 	if len(d.Withheld) > 0 {
-		return h.openPartial(out, d, m, c)
+		return h.openPartial(out, d, m, idx, c)
 	}
 	return out, h.openCopy(ctx, out, m, idx, c)
 }
@@ -82,16 +82,15 @@ type joined struct {
 }
 
 // openPartial writes the text that goes in place of a copy too large.
-func (h *Hub) openPartial(out *Outgoing, d *store.Delivery, m *store.Message, c letter.Copy) (*Outgoing, error) {
+func (h *Hub) openPartial(out *Outgoing, d *store.Delivery, m *store.Message, idx *letter.Index, c letter.Copy) (*Outgoing, error) {
 	text := texts.T(h.o.Locale, "copy.partial", map[string]any{
-		"author": d.From, "subject": m.Subject, "files": d.Withheld, "size": texts.Size(h.o.Locale, m.Size),
-		"address": h.pathwayAddress(d.Pathway),
+		"author": d.From, "size": texts.Size(h.o.Locale, m.Size),
 	})
 	c.RawSubject = false
 	if c.Subject == "" {
 		c.Subject = m.Subject
 	}
-	mail, err := letter.PartialCopy(c, text)
+	mail, err := letter.PartialCopy(idx, c, text, d.Withheld)
 	if err != nil {
 		return nil, fmt.Errorf("writing the text in place of %s: %w", m.ID, err)
 	}

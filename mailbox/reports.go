@@ -31,7 +31,7 @@ type report struct {
 func (h *Hub) readReport(v store.View, p *store.Pathway, in *incoming) (*report, error) {
 	r := &report{}
 	switch {
-	case letter.IsDSN(in.idx) || in.env.MailFrom == "" && letter.LooksLikeBounce(in.idx):
+	case letter.IsDSN(in.idx) || letter.LooksLikeBounce(in.idx, string(in.env.MailFrom)):
 		r.kind = store.KindDSN
 	case letter.IsMDN(in.idx):
 		r.kind = store.KindMDN
@@ -87,8 +87,11 @@ func (in *incoming) reportIDs(r *report) reported {
 			break
 		}
 		ids.messages = append(ids.messages, mdn.OriginalMessageID)
-		r.outcome, r.status = mdn.Outcome(), mdn.ErrorCode
-		r.read = mdn.Read()
+		r.outcome, r.status = mdn.Type, mdn.ErrorCode
+		if mdn.Failed() {
+			r.outcome += "/error"
+		}
+		r.read = mdn.Type == "displayed" && !mdn.Failed()
 	}
 	ids.messages = append(ids.messages, threadIDs(&in.idx.Envelope)...)
 	return ids

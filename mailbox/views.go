@@ -85,6 +85,7 @@ type MessageView struct {
 	MessageID  string         `json:"message_id"`
 	Kind       string         `json:"kind"`
 	Date       time.Time      `json:"date"`
+	Received   time.Time      `json:"received"`
 	Author     AuthorView     `json:"author"`
 	Subject    string         `json:"subject"`
 	Rubrics    []string       `json:"rubrics"`
@@ -94,6 +95,9 @@ type MessageView struct {
 	Root       string         `json:"root,omitempty"`
 	Urgent     bool           `json:"urgent,omitempty"`
 	Retracted  *time.Time     `json:"retracted,omitempty"`
+	Reason     string         `json:"reason,omitempty"`   // why it was withdrawn
+	MovedTo    string         `json:"moved_to,omitempty"` // the message it became
+	HeldAs     string         `json:"held_as,omitempty"`  // moved, and waiting in triage
 	About      string         `json:"about,omitempty"`
 	AboutBox   string         `json:"about_mailbox,omitempty"`
 	Outcome    string         `json:"outcome,omitempty"`

@@ -1,0 +1,228 @@
+// Package gateway is the daemon: it opens the rooms below it (trust, inbound,
+// outbound, admin), starts them in an order in which nothing is acknowledged
+// before it can be kept, and stops them in the reverse order.
+//
+// Rules that hold here:
+//
+//   - "ready" is said once every listener accepts and the admin socket answers.
+//   - Told to stop, the hub accepts nothing new, finishes what is in flight and
+//     is gone within [StopWithin].
+//   - A reload is all or nothing: certificates, white list and programmes are
+//     read and checked first, and the old ones stay on any error.
+package gateway
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/relais-sante/relais/configs"
+	"github.com/relais-sante/relais/gateway/admin"
+	"github.com/relais-sante/relais/gateway/inbound"
+	"github.com/relais-sante/relais/gateway/outbound"
+	"github.com/relais-sante/relais/gateway/trust"
+	"github.com/relais-sante/relais/mailbox"
+	"github.com/relais-sante/relais/rules"
+	"github.com/relais-sante/relais/store/bolt"
+	"github.com/relais-sante/relais/store/journal"
+	"github.com/relais-sante/relais/store/seal"
+)
+
+// StopWithin bounds the time from being told to stop to being gone.
+const StopWithin = 10 * time.Second
+
+// grace is what each room gets of it to finish what is in flight.
+const grace = 7 * time.Second
+
+// Options are what a daemon is made of.
+type Options struct {
+	Config  *configs.Config
+	Log     *slog.Logger
+	Version string
+	// Reload is asked for by each value received (SIGHUP).
+	Reload <-chan struct{}
+	// Ready, if not nil, is called once with the status when the hub is ready.
+	Ready func(admin.Status)
+}
+
+// Serve runs the hub until ctx ends. It returns nil when it was told to stop
+// and stopped in order.
+func Serve(ctx context.Context, o Options) error {
+	if o.Log == nil {
+		o.Log = journal.Discard()
+	}
+	d := &daemon{o: o, cfg: o.Config, log: o.Log, started: time.Now()}
+	if err := d.open(); err != nil {
+		d.close()
+		return err
+	}
+	defer d.close()
+	return d.run(ctx)
+}
+
+// daemon is a running hub.
+type daemon struct {
+	o       Options
+	cfg     *configs.Config
+	log     *slog.Logger
+	started time.Time
+
+	keys       *seal.Keys
+	store      *bolt.Store
+	programmes atomic.Pointer[rules.Set]
+	guard      *trust.Guard
+	hub        *mailbox.Hub
+	inbound    *inbound.Server
+	outbound   *outbound.Relay
+	admin      *admin.Server
+	metrics    *metrics
+
+	listeners listeners
+	ready     atomic.Bool
+}
+
+// open opens everything that can fail before anything is served.
+func (d *daemon) open() error {
+	set, problems, err := d.cfg.LoadProgrammes()
+	if err != nil {
+		return fmt.Errorf("reading the programmes: %w", err)
+	}
+	if n := len(serious(problems)); n > 0 {
+		return fmt.Errorf("checking the programmes: %w", problemsFound(n))
+	}
+	d.programmes.Store(set)
+	if d.guard, err = trust.New(trustOptions(d.cfg)); err != nil {
+		return fmt.Errorf("preparing certificates and white list: %w", err)
+	}
+	if err := d.openStore(); err != nil {
+		return err
+	}
+	d.metrics = newMetrics()
+	d.hub = mailbox.New(d.hubOptions())
+	return d.build()
+}
+
+func (d *daemon) openStore() error {
+	o, err := KeyOptions(d.cfg)
+	if err != nil {
+		return err
+	}
+	if d.keys, err = seal.Open(o); err != nil {
+		return fmt.Errorf("opening the keystore: %w", err)
+	}
+	d.store, err = bolt.Open(bolt.Options{Dir: string(d.cfg.DataDir), Keys: d.keys, Logger: d.log})
+	if err != nil {
+		return fmt.Errorf("opening the store: %w", err)
+	}
+	return nil
+}
+
+// close gives back what open took, the store last.
+func (d *daemon) close() {
+	d.listeners.close()
+	if d.store != nil {
+		if err := d.store.Close(); err != nil {
+			d.log.Error("closing the store failed", "error", err)
+		}
+	}
+	if d.keys != nil {
+		if err := d.keys.Close(); err != nil {
+			d.log.Error("closing the keystore failed", "error", err)
+		}
+	}
+}
+
+// run serves until ctx ends.
+func (d *daemon) run(ctx context.Context) error {
+	if err := d.hub.Recover(ctx); err != nil {
+		return fmt.Errorf("taking up interrupted work: %w", err)
+	}
+	if err := d.listeners.bind(d.cfg); err != nil {
+		return err
+	}
+	d.listeners.notBuilt(d.cfg, d.log)
+	g, running := errgroup.WithContext(ctx)
+	for _, l := range d.listeners.inbound {
+		g.Go(func() error { return d.served("inbound", d.inbound.Serve(running, l.Listener, l.mode)) })
+	}
+	g.Go(func() error { return d.served("outbound", d.outbound.Run(running)) })
+	g.Go(func() error { return d.served("timers", d.hub.RunTimers(running)) })
+	g.Go(func() error { return d.served("admin", d.admin.Serve(running, d.listeners.admin)) })
+	if d.listeners.metrics != nil {
+		g.Go(func() error { return d.served("metrics", d.metrics.serve(running, d.listeners.metrics)) })
+	}
+	g.Go(func() error { d.reloads(running); return nil })
+	d.sayReady(running)
+	err := g.Wait()
+	if ctx.Err() != nil && (err == nil || errors.Is(err, context.Canceled)) {
+		d.log.Info("stopped")
+		return nil
+	}
+	return err
+}
+
+// served names the room an error came from. A room that ends because it was
+// told to has no error.
+func (d *daemon) served(room journal.Word, err error) error {
+	if err == nil || errors.Is(err, context.Canceled) || errors.Is(err, net.ErrClosed) {
+		return nil
+	}
+	d.log.Error("a part of the hub failed", "part", room, "error", err)
+	return fmt.Errorf("%s: %w", string(room), err)
+}
+
+// sayReady tells that the hub is up: the listeners are bound, so connections
+// wait in their backlog at worst.
+func (d *daemon) sayReady(ctx context.Context) {
+	d.ready.Store(true)
+	status, err := d.status(ctx)
+	if err != nil {
+		d.log.Error("the status could not be read", "error", err)
+	}
+	d.log.Info("ready", "inbound", addresses(status.Listeners.Inbound), "admin", addresses(status.Listeners.Admin),
+		"metrics", addresses(status.Listeners.Metrics), "domain", journal.Word(d.cfg.Domain), "version", journal.Word(d.o.Version))
+	if d.o.Ready != nil {
+		d.o.Ready(status)
+	}
+}
+
+// addresses are network addresses, safe to write down.
+type addresses []string
+
+// Journal implements journal.Safe.
+func (a addresses) Journal() string {
+	text := ""
+	for i, s := range a {
+		if i > 0 {
+			text += " "
+		}
+		text += s
+	}
+	return text
+}
+
+// problemsFound is the error of files that do not pass their check.
+type problemsFound int
+
+func (n problemsFound) Error() string {
+	return fmt.Sprintf("%d problem(s); `relais check` lists them", int(n))
+}
+
+// Journal implements journal.Safe.
+func (n problemsFound) Journal() string { return n.Error() }
+
+func serious(all []rules.Problem) []rules.Problem {
+	var s []rules.Problem
+	for _, p := range all {
+		if !p.Warning {
+			s = append(s, p)
+		}
+	}
+	return s
+}

@@ -1,0 +1,95 @@
+package gateway
+
+import (
+	"fmt"
+	"log/slog"
+	"net"
+	"path/filepath"
+
+	"github.com/relais-sante/relais/configs"
+	"github.com/relais-sante/relais/gateway/admin"
+	"github.com/relais-sante/relais/store/journal"
+)
+
+const (
+	errRecoveryKey = journal.Fault("not one OpenPGP public key in ASCII armour")
+	errRoute       = journal.Fault("this way of sending is not built yet")
+)
+
+// listeners are the sockets of the hub, bound before anything is served.
+type listeners struct {
+	inbound []inboundListener
+	admin   net.Listener
+	metrics net.Listener
+}
+
+// inboundListener is a socket for operators and how TLS begins on it.
+type inboundListener struct {
+	net.Listener
+	implicit bool // TLS from the first byte; else STARTTLS
+}
+
+func (l *listeners) bind(c *configs.Config) error {
+	for _, e := range c.Inbound.Listen {
+		s, err := net.Listen("tcp", e.Address)
+		if err != nil {
+			return fmt.Errorf("listening for mail: %w", err)
+		}
+		l.inbound = append(l.inbound, inboundListener{s, e.Mode == configs.ImplicitTLS})
+	}
+	for _, e := range c.Metrics.Listen {
+		s, err := net.Listen("tcp", e.Address)
+		if err != nil {
+			return fmt.Errorf("listening for metrics: %w", err)
+		}
+		l.metrics = s
+		break
+	}
+	var err error
+	if l.admin, err = admin.Listen(AdminSocket(c)); err != nil {
+		return fmt.Errorf("opening the admin socket: %w", err)
+	}
+	return nil
+}
+
+// AdminSocket is the path of the admin socket.
+func AdminSocket(c *configs.Config) string {
+	if c.Admin.Socket != "" {
+		return string(c.Admin.Socket)
+	}
+	return filepath.Join(string(c.DataDir), "admin.sock")
+}
+
+// notBuilt says once which configured listeners are not opened because their
+// server is still to be written.
+func (l *listeners) notBuilt(c *configs.Config, log *slog.Logger) {
+	for _, section := range []struct {
+		name   journal.Word
+		listen configs.Listens
+	}{{"submission", c.Submission.Listen}, {"imap", c.IMAP.Listen}, {"admin", c.Admin.Listen}} {
+		if len(section.listen) > 0 {
+			log.Warn("listener not opened: its server is not built yet", "section", section.name)
+		}
+	}
+	if len(c.Operators) > 0 {
+		log.Warn("operator boxes are not read: the client is not built yet", "boxes", len(c.Operators))
+	}
+}
+
+func (l *listeners) close() {
+	for _, s := range l.inbound {
+		s.Close()
+	}
+	for _, s := range []net.Listener{l.admin, l.metrics} {
+		if s != nil {
+			s.Close()
+		}
+	}
+}
+
+func bound(l net.Listener) []string {
+	if l == nil {
+		return []string{}
+	}
+	return []string{l.Addr().String()}
+}

@@ -1,0 +1,67 @@
+package gateway
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/relais-sante/relais/configs"
+	"github.com/relais-sante/relais/store/journal"
+)
+
+// reloads reads certificates, white list and programmes again whenever asked.
+func (d *daemon) reloads(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case _, ok := <-d.o.Reload:
+			if !ok {
+				<-ctx.Done()
+				return
+			}
+			if err := d.reload(); err != nil {
+				d.log.Error("reload refused: what was there stays", "error", err)
+				continue
+			}
+			d.log.Info("reloaded")
+		}
+	}
+}
+
+// reload is all or nothing: everything is read and checked before anything is
+// put to use. The configuration file itself is read for the paths only; other
+// settings take a restart.
+func (d *daemon) reload() error {
+	fresh := d.cfg
+	if d.cfg.File != "" {
+		c, problems, err := configs.Load(d.cfg.File)
+		if err != nil {
+			return fmt.Errorf("reading the configuration: %w", err)
+		}
+		if n := len(serious(problems)); n > 0 {
+			return fmt.Errorf("checking the configuration: %w", problemsFound(n))
+		}
+		fresh = c
+	}
+	set, problems, err := fresh.LoadProgrammes()
+	if err != nil {
+		return fmt.Errorf("reading the programmes: %w", err)
+	}
+	if n := len(serious(problems)); n > 0 {
+		return fmt.Errorf("checking the programmes: %w", problemsFound(n))
+	}
+	for _, p := range d.programmes.Load().Programmes {
+		if set.ByID(p.ID) == nil {
+			// Its pathways would be left without rules.
+			return fmt.Errorf("programme %s: %w", p.ID, errProgrammeGone)
+		}
+	}
+	if err := d.guard.Reload(trustOptions(fresh)); err != nil {
+		return fmt.Errorf("reading certificates and white list: %w", err)
+	}
+	d.programmes.Store(set)
+	d.outbound.Renew()
+	return nil
+}
+
+const errProgrammeGone = journal.Fault("in use, but its file is gone")

@@ -1,0 +1,103 @@
+package gateway
+
+import (
+	"fmt"
+	"os"
+	"time"
+
+	pgp "github.com/ProtonMail/go-crypto/openpgp/v2"
+
+	"github.com/relais-sante/relais/configs"
+	"github.com/relais-sante/relais/gateway/inbound"
+	"github.com/relais-sante/relais/gateway/outbound"
+	"github.com/relais-sante/relais/gateway/trust"
+	"github.com/relais-sante/relais/mailbox"
+	"github.com/relais-sante/relais/rules"
+	"github.com/relais-sante/relais/store/seal"
+)
+
+// What each room is told of the configuration. Nothing else reads it.
+
+// KeyOptions says where a configuration keeps its keys. `init` makes them with
+// the same.
+func KeyOptions(c *configs.Config) (seal.Options, error) {
+	o := seal.Options{DataDir: string(c.DataDir), EpochDir: string(c.Keys.EpochDir), Hub: secret(c.Keys.HubKey)}
+	if c.Keys.Passphrase != (configs.Secret{}) {
+		o.Passphrase = secret(c.Keys.Passphrase)
+	}
+	if path := string(c.Keys.RecoveryKey); path != "" {
+		f, err := os.Open(path)
+		if err != nil {
+			return o, fmt.Errorf("opening the recovery key: %w", err)
+		}
+		defer f.Close()
+		ring, err := pgp.ReadArmoredKeyRing(f)
+		if err != nil || len(ring) != 1 {
+			return o, fmt.Errorf("reading the recovery key: %w", errRecoveryKey)
+		}
+		o.Recovery = ring[0]
+	}
+	return o, nil
+}
+
+func secret(s configs.Secret) seal.Source {
+	switch s.In {
+	case configs.InCredential:
+		return seal.Credential(s.Name)
+	case configs.InEnv:
+		return seal.Env(s.Name)
+	}
+	return seal.File(s.Name)
+}
+
+func trustOptions(c *configs.Config) trust.Options {
+	return trust.Options{
+		Certificate: string(c.TLS.Cert), Key: string(c.TLS.Key),
+		ClientCertificate: string(c.TLS.ClientCert), ClientKey: string(c.TLS.ClientKey),
+		Authorities: string(c.TLS.Authorities), CRLDir: string(c.TLS.CRLDir), PeerEKU: c.TLS.PeerEKU,
+		MinVersion: string(c.TLS.MinVersion), MaxVersion: string(c.TLS.MaxVersion),
+		WhiteList: string(c.Trust.WhiteList), MaxAge: time.Duration(c.Trust.MaxAge),
+		AnyOperator: !c.Trust.RequireOperatorMatch,
+	}
+}
+
+func (d *daemon) hubOptions() mailbox.Options {
+	c := d.cfg
+	steps := make([]time.Duration, len(c.Outbound.Retry))
+	for i, r := range c.Outbound.Retry {
+		steps[i] = time.Duration(r)
+	}
+	return mailbox.Options{
+		Store: d.store, Programmes: func() *rules.Set { return d.programmes.Load() }, Domain: c.Domain,
+		Locale: c.Locale, Dev: c.Dev, NIL: c.Outbound.NIL, MaxMessage: int64(c.Inbound.MaxMessageBytes),
+		Triage: mailbox.TriageTimes{
+			Alert: time.Duration(c.Triage.Alert), UrgentAlert: time.Duration(c.Triage.UrgentAlert),
+			GiveUp: time.Duration(c.Triage.GiveUp),
+		},
+		Retry:  mailbox.RetryTimes{Steps: steps, GiveUp: time.Duration(c.Outbound.GiveUp)},
+		Listed: d.guard.Listed, Log: d.log, Instance: fmt.Sprintf("%d", os.Getpid()),
+	}
+}
+
+func limits(c *configs.Config) inbound.Limits {
+	in := &c.Inbound
+	return inbound.Limits{
+		MessageBytes: int64(in.MaxMessageBytes), LineBytes: int(in.LineLimit), Connections: in.MaxConnections,
+		ConnectionsPerPeer: in.MaxConnectionsPerPeer, MessagesPerMinute: in.MessagesPerMinute,
+		Recipients: in.RcptLimit, Errors: in.MaxErrors, Handshake: time.Duration(in.HandshakeTimeout),
+		Command: time.Duration(in.CommandTimeout), Read: time.Duration(in.DataTimeout), MinRate: int64(in.MinRate),
+	}
+}
+
+// route is the way copies go.
+func route(c *configs.Config, g outbound.Trust) (outbound.Route, error) {
+	out := &c.Outbound
+	resolver := outbound.NewResolver(out.Resolver)
+	switch out.Route {
+	case "smarthost":
+		return outbound.NewSmarthost(out.Smarthost, out.SmarthostDN, g, resolver)
+	case "mx":
+		return outbound.NewMX(out.MXPort, g, resolver), nil
+	}
+	return nil, fmt.Errorf("route %q: %w", out.Route, errRoute)
+}

@@ -1,0 +1,324 @@
+package mailbox
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/relais-sante/relais/mailbox/letter"
+	"github.com/relais-sante/relais/mailbox/texts"
+	"github.com/relais-sante/relais/rules"
+	"github.com/relais-sante/relais/store"
+)
+
+// Notices: what the hub writes by itself. They leave with an empty envelope
+// sender and are marked automatic (RFC 3834), so that no machine answers them;
+// nothing that comes of a notice makes another. People who answer one write to
+// the programme's desk. Addresses outside the trusted space are told only that
+// something waits.
+
+// Kinds of notices, as X-Relais-Kind says them.
+const (
+	noticeHeld           = "held"
+	noticeNotTransmitted = "not-transmitted"
+	noticeNarrowed       = "narrowed"
+	noticeNotDelivered   = "not-delivered"
+	noticePartial        = "partial"
+	noticeRetracted      = "retracted"
+	noticeActivity       = "activity"
+	noticeReceipt        = "receipt"
+)
+
+// notice is a mail to one box. What it is about is given by ids.
+type notice struct {
+	kind       string
+	to         store.Address
+	members    []store.MemberID // whom at that box
+	prog       *rules.Programme // whose desk gets the answers; nil: nobody's
+	pathway    store.PathwayCode
+	message    store.MessageID
+	held       store.HeldID
+	answers    string // Message-ID of the mail it is about, as the box knows it
+	subject    string
+	paragraphs []string
+}
+
+// noticeForm is what the Message-IDs of notices begin with: an answer to one is
+// known by it.
+const noticeForm = "notice."
+
+// ofNotice reports whether a Message-ID is that of a notice of this hub.
+func (h *Hub) ofNotice(id string) bool {
+	return strings.HasPrefix(id, noticeForm) && strings.HasSuffix(id, "@"+h.o.Domain)
+}
+
+// queueNotice writes a notice and queues it.
+func (h *Hub) queueNotice(tx store.Tx, n notice) error {
+	mail := letter.Notice{Kind: n.kind, Subject: n.subject, InReplyTo: n.answers, Pathway: string(n.pathway)}
+	if n.answers != "" {
+		mail.References = []string{n.answers}
+	}
+	paragraphs := n.paragraphs
+	if !h.listed(n.to.Domain()) {
+		// An ordinary mailbox: no code, no name, no date, nothing to connect.
+		mail = letter.Notice{Kind: n.kind, Subject: h.text("notices.outside-subject", nil)}
+		paragraphs = []string{h.text("notices.outside", map[string]any{"programme": programmeName(n.prog)})}
+	}
+	sign := h.text("notices.no-answer", nil)
+	if n.prog != nil && len(n.prog.Desk) > 0 {
+		sign = h.text("notices.answer-desk", nil)
+	}
+	paragraphs = append(slices.Clone(paragraphs), sign)
+	mail.Text = h.text("notices.hello", nil) + "\n\n" + strings.Join(slices.DeleteFunc(paragraphs, func(p string) bool { return p == "" }), "\n\n") + "\n"
+	return h.queueMail(tx, n, &mail, mail.Render)
+}
+
+// queueMail fills in what all mails of the hub's own have in common, writes the
+// mail and queues it.
+func (h *Hub) queueMail(tx store.Tx, n notice, mail *letter.Notice, render func() ([]byte, error)) error {
+	if strings.EqualFold(n.to.Domain(), h.o.Domain) || n.to == "" {
+		return nil // would come straight back
+	}
+	now := h.o.Now()
+	d := &store.Delivery{
+		ID: store.DeliveryID(h.ids.next(now)), Pathway: n.pathway, Message: n.message, Held: n.held, Mailbox: n.to,
+		Members: n.members, NoticeKind: n.kind, State: store.Queued, Next: now, Created: now,
+		Item: store.ItemID(h.ids.next(now)), RFCID: noticeForm + h.newRFCID(now), NullSender: true,
+	}
+	mail.From = letter.Mailbox{Name: h.text("notices.from", map[string]any{"programme": programmeName(n.prog)}), Address: "postmaster@" + h.o.Domain}
+	if n.prog != nil && len(n.prog.Desk) > 0 {
+		mail.ReplyTo = n.prog.Desk[0]
+	}
+	mail.To = letter.Mailbox{Address: string(n.to)}
+	mail.Date, mail.MessageID, mail.NIL, mail.Delivery = now, d.RFCID, h.o.NIL, string(d.ID)
+	var err error
+	if d.Notice, err = render(); err != nil {
+		return fmt.Errorf("writing a notice (%s): %w", n.kind, err)
+	}
+	d.Subject = mail.Subject
+	return h.put(tx, []*store.Delivery{d})
+}
+
+// text is a text in the hub's language.
+func (h *Hub) text(id texts.ID, args map[string]any) string { return texts.T(h.o.Locale, id, args) }
+
+func programmeName(prog *rules.Programme) string {
+	switch {
+	case prog == nil:
+		return "Relais"
+	case prog.Name == "":
+		return strings.ToUpper(prog.ID)
+	}
+	return prog.Name
+}
+
+// phone tells people to phone if it is urgent, and where, if that is known.
+func (h *Hub) phone(p *store.Pathway) string {
+	if p == nil || p.Phone == "" {
+		return h.text("notices.phone", nil)
+	}
+	return h.text("notices.phone-number", map[string]any{"phone": p.Phone})
+}
+
+// quote names a mail to its own author: when it was written, and its subject.
+func (h *Hub) quote(at time.Time, subject string) string {
+	when := texts.DateTime(h.o.Locale, at.Local())
+	if subject = cutText(strings.Join(strings.Fields(subject), " "), 200); subject == "" {
+		return h.text("notices.mail-of", map[string]any{"date": when})
+	}
+	return h.text("notices.mail-quoted", map[string]any{"date": when, "subject": subject})
+}
+
+// names lists members, one a line: name, role, and the box where that helps.
+func (h *Hub) names(p *store.Pathway, prog *rules.Programme, ids []store.MemberID) string {
+	var rows []string
+	for _, id := range ids {
+		m := member(p, id)
+		if m == nil {
+			continue
+		}
+		role := m.Role
+		if r := prog.Role(m.Role); r != nil && r.Name != "" {
+			role = r.Name
+		}
+		rows = append(rows, "- "+m.Name+" ("+role+"), "+h.shownBox(m.Mailbox))
+	}
+	return strings.Join(rows, "\n")
+}
+
+// toDesk sends a notice to every box of the desk. A programme without one
+// (development) has nobody to tell but whoever reads the journal.
+func (h *Hub) toDesk(tx store.Tx, n notice) error {
+	if n.prog == nil || len(n.prog.Desk) == 0 {
+		h.log.Warn("a programme has no desk to tell")
+		return nil
+	}
+	for _, box := range n.prog.Desk {
+		n.to = store.NewAddress(box)
+		if err := h.queueNotice(tx, n); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// toCoordinators sends a notice to the boxes of a pathway's coordinators, and
+// reports whether there is any.
+func (h *Hub) toCoordinators(tx store.Tx, p *store.Pathway, n notice) (bool, error) {
+	now := h.o.Now()
+	boxes, of := recipients(p, func(m *store.Member) bool {
+		role := n.prog.Role(m.Role)
+		return m.ActiveAt(now) && role != nil && role.Coordinator
+	})
+	for _, box := range boxes {
+		n.to, n.members = box, nil
+		for _, m := range of[box] {
+			n.members = append(n.members, m.ID)
+		}
+		if err := h.queueNotice(tx, n); err != nil {
+			return true, err
+		}
+	}
+	return len(boxes) > 0, nil
+}
+
+// authorBox is where the author of a message is told of what became of it: the
+// envelope sender, as RFC 3834 §4 has it.
+func authorBox(m *store.Message) store.Address {
+	for _, a := range []store.Address{m.MailFrom, m.From} {
+		if a != "" {
+			return a
+		}
+	}
+	return m.Author.Mailbox
+}
+
+// aboutPost is a notice to the author of a post.
+func (h *Hub) aboutPost(p *store.Pathway, prog *rules.Programme, m *store.Message, kind, subject string, paragraphs ...string) notice {
+	return notice{
+		kind: kind, to: authorBox(m), prog: prog, pathway: p.Code, message: m.ID, answers: m.RFCID,
+		subject: subject, paragraphs: paragraphs,
+	}
+}
+
+// tellNarrowed tells the author at once who did not receive what because one
+// document of the post is for fewer people, and how to send it apart.
+func (h *Hub) tellNarrowed(tx store.Tx, p *store.Pathway, m *store.Message, missed []missedDocument) error {
+	prog, err := h.programme(p.Programme)
+	if err != nil {
+		return err
+	}
+	var rows []string
+	for _, miss := range missed {
+		mem := member(p, miss.member)
+		if mem == nil {
+			continue
+		}
+		var files []string
+		for _, i := range miss.documents {
+			if i < len(m.Documents) {
+				files = append(files, m.Documents[i].Filename)
+			}
+		}
+		rows = append(rows, h.text("notices.narrowed-row", map[string]any{
+			"name": mem.Name, "files": texts.List(h.o.Locale, slices.DeleteFunc(files, func(f string) bool { return f == "" })),
+		}))
+	}
+	if len(rows) == 0 {
+		return nil
+	}
+	n := h.aboutPost(p, prog, m, noticeNarrowed, h.text("notices.narrowed-subject", nil),
+		h.text("notices.narrowed", map[string]any{"mail": h.quote(m.Received, m.Subject)}),
+		strings.Join(rows, "\n"),
+		h.text("notices.narrowed-next", map[string]any{"address": h.pathwayAddress(p.Code)}))
+	return h.queueNotice(tx, n)
+}
+
+// tellActivity tells members by role, without content, that something was
+// posted: what a rule's notify asks for.
+func (h *Hub) tellActivity(tx store.Tx, p *store.Pathway, prog *rules.Programme, m *store.Message, roles []string) error {
+	now := h.o.Now()
+	boxes, _ := recipients(p, func(mem *store.Member) bool {
+		return slices.Contains(roles, mem.Role) && mem.ID != m.Author.Member && mayAct(p, prog, mem, now).ok
+	})
+	for _, box := range boxes {
+		n := notice{
+			kind: noticeActivity, to: box, prog: prog, pathway: p.Code, message: m.ID,
+			subject:    h.text("notices.activity-subject", nil),
+			paragraphs: []string{h.text("notices.activity", map[string]any{"pathway": string(p.Code)})},
+		}
+		if err := h.queueNotice(tx, n); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// tellRetracted asks the boxes that got a copy to delete it. One that is being
+// sent this moment counts: it cannot be called back.
+func (h *Hub) tellRetracted(tx store.Tx, p *store.Pathway, m *store.Message, concerned func(*store.Delivery) bool) error {
+	prog, err := h.programme(p.Programme)
+	if err != nil && !errors.Is(err, ErrNoProgramme) {
+		return err
+	}
+	ds, err := tx.Deliveries(p.Code, m.ID)
+	if err != nil {
+		return fmt.Errorf("reading the deliveries of %s: %w", m.ID, err)
+	}
+	told := map[store.Address]bool{}
+	for _, d := range slices.Backward(ds) {
+		got := d.State == store.Sent || d.State == store.Partial || d.State == store.Sending
+		if d.Notice != nil || !got || told[d.Mailbox] || !concerned(d) {
+			continue
+		}
+		told[d.Mailbox] = true
+		n := notice{
+			kind: noticeRetracted, to: d.Mailbox, members: d.Members, prog: prog, pathway: p.Code, message: m.ID,
+			answers: d.RFCID, subject: h.text("notices.retracted-subject", nil),
+			paragraphs: []string{
+				h.text("notices.retracted", map[string]any{"mail": h.quote(m.Received, m.Subject), "pathway": string(p.Code)}),
+				h.text("notices.retracted-next", nil),
+			},
+		}
+		if err := h.queueNotice(tx, n); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// answerReceipt answers a post that asked for a receipt, once: it was filed
+// (RFC 8098; the hub processes, people display). recipient is the address it
+// was sent to; empty: the pathway's.
+func (h *Hub) answerReceipt(tx store.Tx, p *store.Pathway, m *store.Message, recipient string) error {
+	if m.NotifyTo == "" || m.Kind != store.KindPost || !h.listed(m.NotifyTo.Domain()) {
+		return nil
+	}
+	ds, err := tx.Deliveries(p.Code, m.ID)
+	if err != nil {
+		return fmt.Errorf("reading the deliveries of %s: %w", m.ID, err)
+	}
+	if slices.ContainsFunc(ds, func(d *store.Delivery) bool { return d.NoticeKind == noticeReceipt }) {
+		return nil
+	}
+	prog, err := h.programme(p.Programme)
+	if err != nil {
+		return err
+	}
+	if recipient == "" {
+		recipient = h.pathwayAddress(p.Code)
+	}
+	n := h.aboutPost(p, prog, m, noticeReceipt, "")
+	n.to = m.NotifyTo
+	receipt := &letter.Receipt{
+		Notice: letter.Notice{
+			Subject: letter.ReceiptSubject(m.Subject, letter.NoError), InReplyTo: m.RFCID, References: []string{m.RFCID},
+			Text: h.text("notices.receipt", map[string]any{"mail": h.quote(m.Received, m.Subject), "address": recipient}),
+		},
+		OriginalID: m.RFCID, OriginalRecipient: recipient, FinalRecipient: h.pathwayAddress(p.Code),
+		ReportingUA: h.o.Domain + "; Relais",
+	}
+	return h.queueMail(tx, n, &receipt.Notice, receipt.Render)
+}

@@ -1,0 +1,334 @@
+package mailbox
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/relais-sante/relais/mailbox/texts"
+	"github.com/relais-sante/relais/rules"
+	"github.com/relais-sante/relais/store"
+)
+
+// Held mail is announced in the commit that holds it: to its sender, and to the
+// coordinators of the pathway it was addressed to, else to the programme's
+// desk; again after a while, with the desk; then to the desk every hour; and is
+// given up in the end. All of it in general words: a notice names no pathway
+// but the one its reader wrote to, and says nothing of the content.
+
+// Default times of triage, as in the sample configuration.
+const (
+	defaultAlert       = 30 * time.Minute
+	defaultUrgentAlert = 10 * time.Minute
+	defaultHeldGiveUp  = 48 * time.Hour
+	remindEvery        = time.Hour
+)
+
+// alertAfter is how long a held message waits for its second announcement.
+func (h *Hub) alertAfter(held *store.Held) time.Duration {
+	if held.Urgent {
+		return orDefault(h.o.Triage.UrgentAlert, defaultUrgentAlert)
+	}
+	return orDefault(h.o.Triage.Alert, defaultAlert)
+}
+
+// heldUntil is when a held message is given up.
+func (h *Hub) heldUntil(held *store.Held) time.Time {
+	return held.Since.Add(orDefault(h.o.Triage.GiveUp, defaultHeldGiveUp))
+}
+
+func orDefault(d, otherwise time.Duration) time.Duration {
+	if d <= 0 {
+		return otherwise
+	}
+	return d
+}
+
+// announceHeld announces a message that tx has just held, and sets its timer.
+// An answer to a notice makes no other: it waits, without an end, until
+// somebody looks at the triage.
+func (h *Hub) announceHeld(tx store.Tx, held *store.Held, _ *store.Pathway) error {
+	held.Since, held.Alerts = h.o.Now(), 1
+	toNotice, err := h.answersNotice(tx, held)
+	if err != nil {
+		return err
+	}
+	if !toNotice {
+		held.Item = store.ItemID(h.ids.next(held.Since))
+		if err := h.announce(tx, held, false); err != nil {
+			return err
+		}
+		item := store.Item{ID: held.Item, Lane: laneTriage, Due: h.nextAlert(held, held.Since), Held: held.ID}
+		if err := tx.PutItem(item); err != nil {
+			return fmt.Errorf("setting the timer of held message %s: %w", held.ID, err)
+		}
+	}
+	if err := tx.UpdateHeld(held); err != nil {
+		return fmt.Errorf("writing held message %s: %w", held.ID, err)
+	}
+	return nil
+}
+
+// nextAlert is when something is to be said again, or the message given up.
+func (h *Hub) nextAlert(held *store.Held, now time.Time) time.Time {
+	next := now.Add(remindEvery)
+	if held.Alerts < 2 {
+		next = held.Since.Add(h.alertAfter(held))
+	}
+	if end := h.heldUntil(held); end.Before(next) {
+		return end
+	}
+	return next
+}
+
+// answersNotice reports whether a held message answers one of the hub's own.
+func (h *Hub) answersNotice(v store.View, held *store.Held) (bool, error) {
+	indexed, err := v.HeldIndex(held.ID)
+	if errors.Is(err, store.ErrNotFound) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("reading the index of held message %s: %w", held.ID, err)
+	}
+	idx, err := decodeIndex(indexed)
+	if err != nil {
+		return false, err
+	}
+	return slices.ContainsFunc(threadIDs(&idx.Envelope), h.ofNotice), nil
+}
+
+// announce writes the notices that a message waits; again: it still does.
+func (h *Hub) announce(tx store.Tx, held *store.Held, again bool) error {
+	p, err := h.addressed(tx, held)
+	if err != nil {
+		return err
+	}
+	if err := h.announceToSender(tx, held, p, again); err != nil {
+		return err
+	}
+	return h.announceToStaff(tx, held, p, again)
+}
+
+// addressed is the pathway a held message was written to, or nil.
+func (h *Hub) addressed(v store.View, held *store.Held) (*store.Pathway, error) {
+	if held.Addressed == "" {
+		return nil, nil
+	}
+	p, err := h.follow(v, held.Addressed)
+	if errors.Is(err, store.ErrNotFound) {
+		return nil, nil
+	}
+	return p, err
+}
+
+// tellable reports whether the sender of a held message is told anything: a
+// person in the trusted space.
+func tellable(held *store.Held) bool { return held.Trusted && !held.Auto && held.MailFrom != "" }
+
+// toSender is a notice to the sender of a held message. It belongs to the
+// pathway written to, so that its row goes with it.
+func (h *Hub) toSender(held *store.Held, p *store.Pathway, kind, subject string, paragraphs ...string) notice {
+	n := notice{
+		kind: kind, to: held.MailFrom, prog: h.programmeOf(held), held: held.ID, answers: held.RFCID,
+		subject: subject, paragraphs: paragraphs,
+	}
+	if p != nil {
+		n.pathway = p.Code
+	}
+	return n
+}
+
+func (h *Hub) announceToSender(tx store.Tx, held *store.Held, p *store.Pathway, again bool) error {
+	if !tellable(held) {
+		return nil
+	}
+	subject, first := texts.ID("notices.held-subject"), texts.ID("notices.held")
+	if again {
+		subject, first = texts.ID("notices.held-again-subject"), texts.ID("notices.held-again")
+	}
+	return h.queueNotice(tx, h.toSender(held, p, noticeHeld, h.text(subject, nil),
+		h.text(first, map[string]any{"mail": h.quote(held.Received, held.Subject), "to": writtenTo(held)}),
+		h.text(texts.ID("notices.why-"+held.Reason), nil),
+		h.text("notices.held-next", nil), h.phone(p)))
+}
+
+// writtenTo lists the hub's addresses a message was sent to.
+func writtenTo(held *store.Held) string {
+	to := make([]string, len(held.Rcpts))
+	for i, a := range held.Rcpts {
+		to[i] = string(a)
+	}
+	return strings.Join(to, ", ")
+}
+
+// announceToStaff asks coordinators to decide. The desk is asked where there
+// are none; for automatic mail, whose sender hears nothing; and the second time.
+func (h *Hub) announceToStaff(tx store.Tx, held *store.Held, p *store.Pathway, again bool) error {
+	n := h.toStaff(held, p, again)
+	told := false
+	if p != nil && n.prog != nil {
+		var err error
+		if told, err = h.toCoordinators(tx, p, n); err != nil {
+			return err
+		}
+	}
+	if told && !again && !held.Auto {
+		return nil
+	}
+	return h.toAnyDesk(tx, n)
+}
+
+// toStaff is a notice that a message waits for a decision.
+func (h *Hub) toStaff(held *store.Held, p *store.Pathway, again bool) notice {
+	subject := texts.ID("notices.decide-subject")
+	switch {
+	case held.Urgent:
+		subject = texts.ID("notices.decide-urgent-subject")
+	case again:
+		subject = texts.ID("notices.decide-again-subject")
+	}
+	where := h.text("notices.decide-programme", map[string]any{"programme": programmeName(h.programmeOf(held))})
+	n := notice{kind: noticeHeld, prog: h.programmeOf(held), held: held.ID, subject: h.text(subject, nil)}
+	if p != nil {
+		n.pathway = p.Code
+		where = h.text("notices.decide-pathway", map[string]any{"pathway": string(p.Code)})
+	}
+	n.paragraphs = []string{
+		h.text("notices.decide", map[string]any{"date": texts.DateTime(h.o.Locale, held.Received.Local()), "where": where}),
+		h.text(texts.ID("notices.why-"+held.Reason), nil),
+		h.text("notices.decide-next", map[string]any{"id": string(held.ID)}),
+		h.text("notices.decide-until", map[string]any{"until": texts.DateTime(h.o.Locale, h.heldUntil(held).Local())}),
+	}
+	return n
+}
+
+// toAnyDesk sends a notice to the programme's desk; where the programme is not
+// known, to all.
+func (h *Hub) toAnyDesk(tx store.Tx, n notice) error {
+	if n.prog != nil {
+		return h.toDesk(tx, n)
+	}
+	var told []string
+	for _, prog := range h.o.Programmes().Programmes {
+		desk := slices.DeleteFunc(slices.Clone(prog.Desk), func(box string) bool { return slices.Contains(told, box) })
+		told = append(told, desk...)
+		if len(desk) == 0 {
+			continue
+		}
+		n.prog = &rules.Programme{ID: prog.ID, Name: prog.Name, Desk: desk}
+		if err := h.toDesk(tx, n); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// tellNotTransmitted tells the sender that a held message was not passed on:
+// nobody decided in time, or somebody decided so and gave a reason. The desk
+// hears of what nobody decided.
+func (h *Hub) tellNotTransmitted(tx store.Tx, held *store.Held, reason string, expired bool) error {
+	p, err := h.addressed(tx, held)
+	if err != nil {
+		return err
+	}
+	toNotice, err := h.answersNotice(tx, held)
+	if err != nil || toNotice {
+		return err
+	}
+	if tellable(held) {
+		decided := h.text("notices.not-transmitted-expired", nil)
+		if !expired {
+			decided = h.text("notices.not-transmitted-rejected", nil)
+		}
+		if reason != "" {
+			decided += " " + h.text("notices.not-transmitted-reason", map[string]any{"reason": reason})
+		}
+		n := h.toSender(held, p, noticeNotTransmitted, h.text("notices.not-transmitted-subject", nil),
+			h.text("notices.not-transmitted", map[string]any{"mail": h.quote(held.Received, held.Subject), "to": writtenTo(held)}),
+			h.text(texts.ID("notices.why-"+held.Reason), nil), decided,
+			h.text("notices.not-transmitted-next", nil), h.phone(p))
+		if err := h.queueNotice(tx, n); err != nil {
+			return err
+		}
+	}
+	if !expired {
+		return nil
+	}
+	n := notice{
+		kind: noticeNotTransmitted, prog: h.programmeOf(held), held: held.ID, subject: h.text("notices.expired-subject", nil),
+		paragraphs: []string{
+			h.text("notices.expired", map[string]any{"date": texts.DateTime(h.o.Locale, held.Received.Local()), "id": string(held.ID)}),
+			h.text(texts.ID("notices.why-"+held.Reason), nil),
+		},
+	}
+	if tellable(held) {
+		n.paragraphs = append(n.paragraphs, h.text("notices.expired-sender-told", nil))
+	} else {
+		n.paragraphs = append(n.paragraphs, h.text("notices.expired-sender-not-told", nil))
+	}
+	if p != nil {
+		n.pathway = p.Code
+	}
+	return h.toAnyDesk(tx, n)
+}
+
+// triageTimer announces a held message again, or gives it up.
+func (h *Hub) triageTimer(ctx context.Context, it store.Item) error {
+	var gone store.HeldID
+	err := h.change(ctx, func(tx store.Tx) error {
+		gone = ""
+		held, err := tx.Held(it.Held)
+		if errors.Is(err, store.ErrNotFound) {
+			return tx.DropItem(it)
+		}
+		if err != nil {
+			return fmt.Errorf("reading held message %s: %w", it.Held, err)
+		}
+		now := h.o.Now()
+		if !now.Before(h.heldUntil(held)) {
+			gone = held.ID
+			if err := tx.DropItem(it); err != nil {
+				return err
+			}
+			held.Item = ""
+			return h.expire(tx, held)
+		}
+		if held.Alerts < 2 {
+			err = h.announce(tx, held, true)
+		} else {
+			p, perr := h.addressed(tx, held)
+			if perr != nil {
+				return perr
+			}
+			err = h.toAnyDesk(tx, h.toStaff(held, p, true))
+		}
+		if err != nil {
+			return err
+		}
+		held.Alerts++
+		if err := tx.UpdateHeld(held); err != nil {
+			return fmt.Errorf("writing held message %s: %w", held.ID, err)
+		}
+		again := it
+		again.Due = h.nextAlert(held, now)
+		if err := tx.PutItem(again); err != nil {
+			return err
+		}
+		return h.trace(tx, hubActor, "triage.announced", held.Addressed, string(held.ID), outcomeDone, nil)
+	})
+	if err == nil && gone != "" {
+		h.forget(ctx, gone)
+	}
+	return err
+}
+
+// expire gives up a held message: its sender and the desk are told.
+func (h *Hub) expire(tx store.Tx, held *store.Held) error {
+	if err := h.tellNotTransmitted(tx, held, "", true); err != nil {
+		return err
+	}
+	return h.discard(tx, hubActor, held, "triage.expired")
+}
