@@ -2,6 +2,7 @@ package mailbox
 
 import (
 	"context"
+	"crypto/rand"
 	"fmt"
 	"io"
 	"os"
@@ -72,7 +73,7 @@ func openHouse(t *testing.T) *house {
 		}
 	}
 	hubKey := filepath.Join(dir, "hub.key")
-	if err := seal.NewHubKey(hubKey, nil); err != nil {
+	if err := seal.NewHubKey(hubKey, rand.Reader); err != nil {
 		t.Fatal(err)
 	}
 	o := seal.Options{DataDir: data, EpochDir: epochs, Hub: seal.File(hubKey)}
@@ -341,4 +342,13 @@ func notices(got map[store.Address][]arrived) string {
 func sorted(s []string) string {
 	slices.Sort(s)
 	return strings.Join(s, " ")
+}
+
+// settleNotices lets a little time pass and works the timers.
+func (h *house) settleNotices() {
+	h.t.Helper()
+	h.clock.advance(2 * time.Minute)
+	if _, err := h.workTimers(context.Background()); err != nil {
+		h.t.Fatal(err)
+	}
 }

@@ -243,7 +243,7 @@ func (h *Hub) Resend(ctx context.Context, by Actor, r MessageRequest) (MessageVi
 				return err
 			}
 			if v := h.maySee(c.p, c.prog, mem, c.m, now); !v.ok {
-				return fail("member-not-entitled", map[string]any{"member": string(mem.ID), "why": texts.ID("why." + string(v.why))})
+				return fail("member-not-entitled", map[string]any{"member": string(mem.ID), "why": said{texts.ID("why." + string(v.why)), map[string]any{"rule": v.rule}}})
 			}
 			named[mem.ID] = true
 		}

@@ -63,15 +63,15 @@ func (h *Hub) queueNotice(tx store.Tx, n notice) error {
 	paragraphs := n.paragraphs
 	if !h.listed(n.to.Domain()) {
 		// An ordinary mailbox: no code, no name, no date, nothing to connect.
-		mail = letter.Notice{Kind: n.kind, Subject: h.text("notices.outside-subject", nil)}
-		paragraphs = []string{h.text("notices.outside", map[string]any{"programme": programmeName(n.prog)})}
+		mail = letter.Notice{Kind: n.kind, Subject: texts.T(h.o.Locale, "notices.outside-subject", nil)}
+		paragraphs = []string{texts.T(h.o.Locale, "notices.outside", map[string]any{"programme": programmeName(n.prog)})}
 	}
-	sign := h.text("notices.no-answer", nil)
+	sign := texts.T(h.o.Locale, "notices.no-answer", nil)
 	if n.prog != nil && len(n.prog.Desk) > 0 {
-		sign = h.text("notices.answer-desk", nil)
+		sign = texts.T(h.o.Locale, "notices.answer-desk", nil)
 	}
 	paragraphs = append(slices.Clone(paragraphs), sign)
-	mail.Text = h.text("notices.hello", nil) + "\n\n" + strings.Join(slices.DeleteFunc(paragraphs, func(p string) bool { return p == "" }), "\n\n") + "\n"
+	mail.Text = texts.T(h.o.Locale, "notices.hello", nil) + "\n\n" + strings.Join(slices.DeleteFunc(paragraphs, func(p string) bool { return p == "" }), "\n\n") + "\n"
 	return h.queueMail(tx, n, &mail, mail.Render)
 }
 
@@ -87,7 +87,7 @@ func (h *Hub) queueMail(tx store.Tx, n notice, mail *letter.Notice, render func(
 		Members: n.members, NoticeKind: n.kind, State: store.Queued, Next: now, Created: now,
 		Item: store.ItemID(h.ids.next(now)), RFCID: noticeForm + h.newRFCID(now), NullSender: true,
 	}
-	mail.From = letter.Mailbox{Name: h.text("notices.from", map[string]any{"programme": programmeName(n.prog)}), Address: "postmaster@" + h.o.Domain}
+	mail.From = letter.Mailbox{Name: texts.T(h.o.Locale, "notices.from", map[string]any{"programme": programmeName(n.prog)}), Address: "postmaster@" + h.o.Domain}
 	if n.prog != nil && len(n.prog.Desk) > 0 {
 		mail.ReplyTo = n.prog.Desk[0]
 	}
@@ -100,9 +100,6 @@ func (h *Hub) queueMail(tx store.Tx, n notice, mail *letter.Notice, render func(
 	d.Subject = mail.Subject
 	return h.put(tx, []*store.Delivery{d})
 }
-
-// text is a text in the hub's language.
-func (h *Hub) text(id texts.ID, args map[string]any) string { return texts.T(h.o.Locale, id, args) }
 
 func programmeName(prog *rules.Programme) string {
 	switch {
@@ -117,18 +114,18 @@ func programmeName(prog *rules.Programme) string {
 // phone tells people to phone if it is urgent, and where, if that is known.
 func (h *Hub) phone(p *store.Pathway) string {
 	if p == nil || p.Phone == "" {
-		return h.text("notices.phone", nil)
+		return texts.T(h.o.Locale, "notices.phone", nil)
 	}
-	return h.text("notices.phone-number", map[string]any{"phone": p.Phone})
+	return texts.T(h.o.Locale, "notices.phone-number", map[string]any{"phone": p.Phone})
 }
 
 // quote names a mail to its own author: when it was written, and its subject.
 func (h *Hub) quote(at time.Time, subject string) string {
 	when := texts.DateTime(h.o.Locale, at.Local())
 	if subject = cutText(strings.Join(strings.Fields(subject), " "), 200); subject == "" {
-		return h.text("notices.mail-of", map[string]any{"date": when})
+		return texts.T(h.o.Locale, "notices.mail-of", map[string]any{"date": when})
 	}
-	return h.text("notices.mail-quoted", map[string]any{"date": when, "subject": subject})
+	return texts.T(h.o.Locale, "notices.mail-quoted", map[string]any{"date": when, "subject": subject})
 }
 
 // names lists members, one a line: name, role, and the box where that helps.
@@ -222,17 +219,17 @@ func (h *Hub) tellNarrowed(tx store.Tx, p *store.Pathway, m *store.Message, miss
 				files = append(files, m.Documents[i].Filename)
 			}
 		}
-		rows = append(rows, h.text("notices.narrowed-row", map[string]any{
+		rows = append(rows, texts.T(h.o.Locale, "notices.narrowed-row", map[string]any{
 			"name": mem.Name, "files": texts.List(h.o.Locale, slices.DeleteFunc(files, func(f string) bool { return f == "" })),
 		}))
 	}
 	if len(rows) == 0 {
 		return nil
 	}
-	n := h.aboutPost(p, prog, m, noticeNarrowed, h.text("notices.narrowed-subject", nil),
-		h.text("notices.narrowed", map[string]any{"mail": h.quote(m.Received, m.Subject)}),
+	n := h.aboutPost(p, prog, m, noticeNarrowed, texts.T(h.o.Locale, "notices.narrowed-subject", nil),
+		texts.T(h.o.Locale, "notices.narrowed", map[string]any{"mail": h.quote(m.Received, m.Subject)}),
 		strings.Join(rows, "\n"),
-		h.text("notices.narrowed-next", map[string]any{"address": h.pathwayAddress(p.Code)}))
+		texts.T(h.o.Locale, "notices.narrowed-next", map[string]any{"address": h.pathwayAddress(p.Code)}))
 	return h.queueNotice(tx, n)
 }
 
@@ -246,8 +243,8 @@ func (h *Hub) tellActivity(tx store.Tx, p *store.Pathway, prog *rules.Programme,
 	for _, box := range boxes {
 		n := notice{
 			kind: noticeActivity, to: box, prog: prog, pathway: p.Code, message: m.ID,
-			subject:    h.text("notices.activity-subject", nil),
-			paragraphs: []string{h.text("notices.activity", map[string]any{"pathway": string(p.Code)})},
+			subject:    texts.T(h.o.Locale, "notices.activity-subject", nil),
+			paragraphs: []string{texts.T(h.o.Locale, "notices.activity", map[string]any{"pathway": string(p.Code)})},
 		}
 		if err := h.queueNotice(tx, n); err != nil {
 			return err
@@ -276,10 +273,10 @@ func (h *Hub) tellRetracted(tx store.Tx, p *store.Pathway, m *store.Message, con
 		told[d.Mailbox] = true
 		n := notice{
 			kind: noticeRetracted, to: d.Mailbox, members: d.Members, prog: prog, pathway: p.Code, message: m.ID,
-			answers: d.RFCID, subject: h.text("notices.retracted-subject", nil),
+			answers: d.RFCID, subject: texts.T(h.o.Locale, "notices.retracted-subject", nil),
 			paragraphs: []string{
-				h.text("notices.retracted", map[string]any{"mail": h.quote(m.Received, m.Subject), "pathway": string(p.Code)}),
-				h.text("notices.retracted-next", nil),
+				texts.T(h.o.Locale, "notices.retracted", map[string]any{"mail": h.quote(m.Received, m.Subject), "pathway": string(p.Code)}),
+				texts.T(h.o.Locale, "notices.retracted-next", nil),
 			},
 		}
 		if err := h.queueNotice(tx, n); err != nil {
@@ -315,7 +312,7 @@ func (h *Hub) answerReceipt(tx store.Tx, p *store.Pathway, m *store.Message, rec
 	receipt := &letter.Receipt{
 		Notice: letter.Notice{
 			Subject: letter.ReceiptSubject(m.Subject, letter.NoError), InReplyTo: m.RFCID, References: []string{m.RFCID},
-			Text: h.text("notices.receipt", map[string]any{"mail": h.quote(m.Received, m.Subject), "address": recipient}),
+			Text: texts.T(h.o.Locale, "notices.receipt", map[string]any{"mail": h.quote(m.Received, m.Subject), "address": recipient}),
 		},
 		OriginalID: m.RFCID, OriginalRecipient: recipient, FinalRecipient: h.pathwayAddress(p.Code),
 		ReportingUA: h.o.Domain + "; Relais",

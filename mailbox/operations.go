@@ -40,11 +40,17 @@ func (f *Failure) Text(l texts.Locale) string {
 		switch v := v.(type) {
 		case *Failure:
 			args[name] = v.Text(l)
-		case texts.ID:
-			args[name] = texts.T(l, v, nil)
+		case said:
+			args[name] = texts.T(l, v.id, v.args)
 		}
 	}
 	return texts.T(l, texts.ID("op."+f.Code), args)
+}
+
+// said is a text among the arguments of a Failure.
+type said struct {
+	id   texts.ID
+	args map[string]any
 }
 
 // A warning is a word, after a space what it is about: operations that are done

@@ -149,10 +149,10 @@ func (h *Hub) announceToSender(tx store.Tx, held *store.Held, p *store.Pathway, 
 	if again {
 		subject, first = texts.ID("notices.held-again-subject"), texts.ID("notices.held-again")
 	}
-	return h.queueNotice(tx, h.toSender(held, p, noticeHeld, h.text(subject, nil),
-		h.text(first, map[string]any{"mail": h.quote(held.Received, held.Subject), "to": writtenTo(held)}),
-		h.text(texts.ID("notices.why-"+held.Reason), nil),
-		h.text("notices.held-next", nil), h.phone(p)))
+	return h.queueNotice(tx, h.toSender(held, p, noticeHeld, texts.T(h.o.Locale, subject, nil),
+		texts.T(h.o.Locale, first, map[string]any{"mail": h.quote(held.Received, held.Subject), "to": writtenTo(held)}),
+		texts.T(h.o.Locale, texts.ID("notices.why-"+held.Reason), nil),
+		texts.T(h.o.Locale, "notices.held-next", nil), h.phone(p)))
 }
 
 // writtenTo lists the hub's addresses a message was sent to.
@@ -190,17 +190,17 @@ func (h *Hub) toStaff(held *store.Held, p *store.Pathway, again bool) notice {
 	case again:
 		subject = texts.ID("notices.decide-again-subject")
 	}
-	where := h.text("notices.decide-programme", map[string]any{"programme": programmeName(h.programmeOf(held))})
-	n := notice{kind: noticeHeld, prog: h.programmeOf(held), held: held.ID, subject: h.text(subject, nil)}
+	where := texts.T(h.o.Locale, "notices.decide-programme", map[string]any{"programme": programmeName(h.programmeOf(held))})
+	n := notice{kind: noticeHeld, prog: h.programmeOf(held), held: held.ID, subject: texts.T(h.o.Locale, subject, nil)}
 	if p != nil {
 		n.pathway = p.Code
-		where = h.text("notices.decide-pathway", map[string]any{"pathway": string(p.Code)})
+		where = texts.T(h.o.Locale, "notices.decide-pathway", map[string]any{"pathway": string(p.Code)})
 	}
 	n.paragraphs = []string{
-		h.text("notices.decide", map[string]any{"date": texts.DateTime(h.o.Locale, held.Received.Local()), "where": where}),
-		h.text(texts.ID("notices.why-"+held.Reason), nil),
-		h.text("notices.decide-next", map[string]any{"id": string(held.ID)}),
-		h.text("notices.decide-until", map[string]any{"until": texts.DateTime(h.o.Locale, h.heldUntil(held).Local())}),
+		texts.T(h.o.Locale, "notices.decide", map[string]any{"date": texts.DateTime(h.o.Locale, held.Received.Local()), "where": where}),
+		texts.T(h.o.Locale, texts.ID("notices.why-"+held.Reason), nil),
+		texts.T(h.o.Locale, "notices.decide-next", map[string]any{"id": string(held.ID)}),
+		texts.T(h.o.Locale, "notices.decide-until", map[string]any{"until": texts.DateTime(h.o.Locale, h.heldUntil(held).Local())}),
 	}
 	return n
 }
@@ -239,17 +239,17 @@ func (h *Hub) tellNotTransmitted(tx store.Tx, held *store.Held, reason string, e
 		return err
 	}
 	if tellable(held) {
-		decided := h.text("notices.not-transmitted-expired", nil)
+		decided := texts.T(h.o.Locale, "notices.not-transmitted-expired", nil)
 		if !expired {
-			decided = h.text("notices.not-transmitted-rejected", nil)
+			decided = texts.T(h.o.Locale, "notices.not-transmitted-rejected", nil)
 		}
 		if reason != "" {
-			decided += " " + h.text("notices.not-transmitted-reason", map[string]any{"reason": reason})
+			decided += " " + texts.T(h.o.Locale, "notices.not-transmitted-reason", map[string]any{"reason": reason})
 		}
-		n := h.toSender(held, p, noticeNotTransmitted, h.text("notices.not-transmitted-subject", nil),
-			h.text("notices.not-transmitted", map[string]any{"mail": h.quote(held.Received, held.Subject), "to": writtenTo(held)}),
-			h.text(texts.ID("notices.why-"+held.Reason), nil), decided,
-			h.text("notices.not-transmitted-next", nil), h.phone(p))
+		n := h.toSender(held, p, noticeNotTransmitted, texts.T(h.o.Locale, "notices.not-transmitted-subject", nil),
+			texts.T(h.o.Locale, "notices.not-transmitted", map[string]any{"mail": h.quote(held.Received, held.Subject), "to": writtenTo(held)}),
+			texts.T(h.o.Locale, texts.ID("notices.why-"+held.Reason), nil), decided,
+			texts.T(h.o.Locale, "notices.not-transmitted-next", nil), h.phone(p))
 		if err := h.queueNotice(tx, n); err != nil {
 			return err
 		}
@@ -258,16 +258,16 @@ func (h *Hub) tellNotTransmitted(tx store.Tx, held *store.Held, reason string, e
 		return nil
 	}
 	n := notice{
-		kind: noticeNotTransmitted, prog: h.programmeOf(held), held: held.ID, subject: h.text("notices.expired-subject", nil),
+		kind: noticeNotTransmitted, prog: h.programmeOf(held), held: held.ID, subject: texts.T(h.o.Locale, "notices.expired-subject", nil),
 		paragraphs: []string{
-			h.text("notices.expired", map[string]any{"date": texts.DateTime(h.o.Locale, held.Received.Local()), "id": string(held.ID)}),
-			h.text(texts.ID("notices.why-"+held.Reason), nil),
+			texts.T(h.o.Locale, "notices.expired", map[string]any{"date": texts.DateTime(h.o.Locale, held.Received.Local()), "id": string(held.ID)}),
+			texts.T(h.o.Locale, texts.ID("notices.why-"+held.Reason), nil),
 		},
 	}
 	if tellable(held) {
-		n.paragraphs = append(n.paragraphs, h.text("notices.expired-sender-told", nil))
+		n.paragraphs = append(n.paragraphs, texts.T(h.o.Locale, "notices.expired-sender-told", nil))
 	} else {
-		n.paragraphs = append(n.paragraphs, h.text("notices.expired-sender-not-told", nil))
+		n.paragraphs = append(n.paragraphs, texts.T(h.o.Locale, "notices.expired-sender-not-told", nil))
 	}
 	if p != nil {
 		n.pathway = p.Code

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/relais-sante/relais/mailbox/texts"
 	"github.com/relais-sante/relais/store"
 )
 
@@ -164,26 +165,26 @@ func (h *Hub) tellOutcomes(tx store.Tx, p *store.Pathway, m *store.Message, ds [
 	}
 	mail := h.quote(m.Received, m.Subject)
 	if len(lost) > 0 {
-		author := h.aboutPost(p, prog, m, noticeNotDelivered, h.text("notices.undelivered-subject", nil),
-			h.text("notices.undelivered", map[string]any{"mail": mail, "pathway": string(p.Code)}),
+		author := h.aboutPost(p, prog, m, noticeNotDelivered, texts.T(h.o.Locale, "notices.undelivered-subject", nil),
+			texts.T(h.o.Locale, "notices.undelivered", map[string]any{"mail": mail, "pathway": string(p.Code)}),
 			h.names(p, prog, lost),
-			h.text("notices.undelivered-next", nil), h.phone(p))
+			texts.T(h.o.Locale, "notices.undelivered-next", nil), h.phone(p))
 		if err := h.queueNotice(tx, author); err != nil {
 			return err
 		}
-		desk := h.aboutPost(p, prog, m, noticeNotDelivered, h.text("notices.undelivered-desk-subject", nil),
-			h.text("notices.undelivered-desk", map[string]any{"pathway": string(p.Code), "message": string(m.ID)}),
-			h.names(p, prog, lost), h.text("notices.undelivered-errors", map[string]any{"errors": strings.Join(errs, "\n")}),
-			h.text("notices.undelivered-desk-next", nil))
+		desk := h.aboutPost(p, prog, m, noticeNotDelivered, texts.T(h.o.Locale, "notices.undelivered-desk-subject", nil),
+			texts.T(h.o.Locale, "notices.undelivered-desk", map[string]any{"pathway": string(p.Code), "message": string(m.ID)}),
+			h.names(p, prog, lost), texts.T(h.o.Locale, "notices.undelivered-errors", map[string]any{"errors": strings.Join(errs, "\n")}),
+			texts.T(h.o.Locale, "notices.undelivered-desk-next", nil))
 		desk.answers = ""
 		if err := h.toDesk(tx, desk); err != nil {
 			return err
 		}
 	}
 	if len(partial) > 0 {
-		author := h.aboutPost(p, prog, m, noticePartial, h.text("notices.partial-subject", nil),
-			h.text("notices.partial", map[string]any{"mail": mail, "pathway": string(p.Code)}),
-			h.names(p, prog, partial), h.text("notices.partial-next", nil))
+		author := h.aboutPost(p, prog, m, noticePartial, texts.T(h.o.Locale, "notices.partial-subject", nil),
+			texts.T(h.o.Locale, "notices.partial", map[string]any{"mail": mail, "pathway": string(p.Code)}),
+			h.names(p, prog, partial), texts.T(h.o.Locale, "notices.partial-next", nil))
 		return h.queueNotice(tx, author)
 	}
 	return nil
