@@ -90,7 +90,8 @@ type Store interface {
 	Mac(use string, parts ...string) [32]byte
 
 	// Wake returns a channel that gets a value (at most one waiting) after a
-	// commit that put queue items in lane prefix. It is a hint: also poll.
+	// commit that put queue items in lanes with prefix. Calls with the same
+	// prefix share one channel. It is a hint: also poll.
 	Wake(prefix string) <-chan struct{}
 
 	// Stats are cheap figures for status and metrics.
@@ -106,6 +107,10 @@ type Draft interface {
 	// Finish ends the message: no more bytes. Large drafts are durable on
 	// return; small ones become so with their commit.
 	Finish() error
+	// Expect says whose key the draft will probably be filed under, so that the
+	// costly part of wrapping its session key is done before the commit instead
+	// of inside. Leaving it out, or filing under another owner, is no error.
+	Expect(o Owner) error
 	// Size is the number of clear bytes written so far.
 	Size() int64
 	// Open reads the finished draft back from its first byte.
@@ -182,12 +187,14 @@ type View interface {
 	// Index is the letter index stored with a message, opaque here.
 	Index(PathwayCode, MessageID) ([]byte, error)
 	// MessagesByID finds messages that are, or were sent on, under an RFC 5322
-	// Message-ID (without brackets), newest first, over all pathways.
+	// Message-ID (without brackets), newest first, over all pathways. A copy
+	// that went out under one of the message's own ids adds nothing.
 	MessagesByID(id string) ([]MessageRef, error)
 	// Duplicate finds the message filed under the same fingerprint.
 	Duplicate(fingerprint [32]byte) (MessageRef, error)
 
-	// Rubric gives the mailbox state of a rubric (zero counters if unused).
+	// Rubric gives the mailbox state of a rubric. One that nothing was ever
+	// filed in has UIDNext 1, HighestModSeq 1 and the UIDValidity it will keep.
 	Rubric(PathwayCode, string) (RubricState, error)
 	// Filed lists what is in a rubric in UID order, after a UID.
 	Filed(code PathwayCode, rubric string, after uint32, limit int) ([]Filing, error)
@@ -211,8 +218,8 @@ type View interface {
 
 	Item(ItemID) (*Item, error)
 	// Lanes lists the lanes with prefix that have an item due at or before
-	// now, oldest due first within each; NextDue is the earliest due time of
-	// any item in lanes with prefix (zero: none).
+	// now, the lane with the oldest item first; NextDue is the earliest due time
+	// of any item in lanes with prefix (zero: none). Both cost one seek per lane.
 	Lanes(prefix string, now time.Time) ([]string, error)
 	NextDue(prefix string) (time.Time, error)
 	// Leased lists items under lease, whoever holds it.
@@ -247,8 +254,9 @@ type Tx interface {
 	// they are, the session key is wrapped to the pathway's key. The held
 	// record is removed; its key is to be dropped after the commit.
 	FileHeld(m *Message, index []byte, h HeldID) error
-	// UpdateMessage rewrites m. Filings added get a UID, filings changed a
-	// modseq, filings gone a tombstone; new KnownAs get their look-up.
+	// UpdateMessage rewrites m, except for Seq and Blob, which are the engine's.
+	// Filings added get a UID, filings gone a tombstone, filings whose ModSeq
+	// the caller set to 0 a new modseq; new KnownAs get their look-up.
 	UpdateMessage(m *Message) error
 
 	PutDelivery(d *Delivery) error
@@ -262,7 +270,7 @@ type Tx interface {
 
 	// PutItem queues or reschedules; DropItem removes. With a non-zero
 	// Item.Token both need the current lease, else ErrLeaseLost; PutItem ends
-	// the lease.
+	// the lease. Dropping what is not there, without a token, is no error.
 	PutItem(it Item) error
 	DropItem(it Item) error
 	// Claim leases up to max items of a lane due at or before now: due moves

@@ -1,0 +1,206 @@
+package bolt
+
+import (
+	"errors"
+	"fmt"
+
+	bolt "go.etcd.io/bbolt"
+
+	"github.com/relais-sante/relais/store"
+)
+
+// A delivery that is not over, or has failed, has a row in bucketLive: its key
+// begins with one of these.
+const (
+	liveQueued = 'q'
+	liveFailed = 'f'
+)
+
+// liveness is the first byte of a delivery's key in bucketLive, 0 for none.
+func liveness(s store.DeliveryState) byte {
+	switch {
+	case s == store.Failed:
+		return liveFailed
+	case s.Over():
+		return 0
+	}
+	return liveQueued
+}
+
+// Delivery implements [store.View].
+func (v *view) Delivery(id store.DeliveryID) (*store.Delivery, error) {
+	d := new(store.Delivery)
+	if err := v.getOwned(bucketDeliveries, []byte(id), d); err != nil {
+		return nil, fmt.Errorf("reading delivery %s: %w", id, err)
+	}
+	return d, nil
+}
+
+// messageHash stands for a message id in keys where another part follows.
+func (v *view) messageHash(id store.MessageID) []byte { return v.lookup("message", string(id)) }
+
+// Deliveries implements [store.View].
+func (v *view) Deliveries(c store.PathwayCode, id store.MessageID) ([]*store.Delivery, error) {
+	prefix := v.threadKey(c, 'd', v.messageHash(id))
+	var out []*store.Delivery
+	cur := v.bucket(bucketThreads).Cursor()
+	for k, row := cur.Seek(prefix); hasPrefix(k, prefix); k, row = cur.Next() {
+		d, err := v.Delivery(store.DeliveryID(row[1:]))
+		if err != nil {
+			return nil, fmt.Errorf("listing deliveries of %s: %w", id, err)
+		}
+		out = append(out, d)
+	}
+	return out, nil
+}
+
+// DeliveryList implements [store.View]: it merges the two halves of bucketLive.
+func (v *view) DeliveryList(from store.DeliveryID, limit int) ([]*store.Delivery, error) {
+	var out []*store.Delivery
+	queued := v.live(liveQueued, from)
+	failed := v.live(liveFailed, from)
+	for limit <= 0 || len(out) < limit {
+		id := queued.id
+		l := queued
+		if id == nil || failed.id != nil && string(failed.id) < string(id) {
+			id, l = failed.id, failed
+		}
+		if id == nil {
+			break
+		}
+		d, err := v.Delivery(store.DeliveryID(id))
+		l.next()
+		if errors.Is(err, store.ErrErased) {
+			continue
+		}
+		if err != nil {
+			return nil, fmt.Errorf("listing deliveries: %w", err)
+		}
+		out = append(out, d)
+	}
+	return out, nil
+}
+
+// liveCursor walks one half of bucketLive.
+type liveCursor struct {
+	c    *bolt.Cursor
+	half byte
+	id   []byte // nil: at the end
+}
+
+func (v *view) live(half byte, from store.DeliveryID) *liveCursor {
+	l := &liveCursor{c: v.bucket(bucketLive).Cursor(), half: half}
+	start := []byte{half}
+	if from != "" {
+		start = after(start, []byte(from))
+	}
+	k, _ := l.c.Seek(start)
+	l.at(k)
+	return l
+}
+
+func (l *liveCursor) next() {
+	k, _ := l.c.Next()
+	l.at(k)
+}
+
+func (l *liveCursor) at(k []byte) {
+	l.id = nil
+	if len(k) > 0 && k[0] == l.half {
+		l.id = k[1:]
+	}
+}
+
+// PutDelivery implements [store.Tx].
+func (t *tx) PutDelivery(d *store.Delivery) error {
+	if err := t.putDelivery(d); err != nil {
+		return fmt.Errorf("writing delivery %s: %w", d.ID, err)
+	}
+	return nil
+}
+
+func (t *tx) putDelivery(d *store.Delivery) error {
+	old, err := t.Delivery(d.ID)
+	fresh := errors.Is(err, store.ErrNotFound)
+	if err != nil && !fresh {
+		return err
+	}
+	if fresh {
+		old = &store.Delivery{State: store.Sent}
+	}
+	owner := hubOwner
+	if d.Pathway != "" {
+		owner = pathwayOwner(d.Pathway)
+	}
+	if err := t.putOwned(bucketDeliveries, []byte(d.ID), owner, d); err != nil {
+		return err
+	}
+	if err := t.moveLive(d.ID, liveness(old.State), liveness(d.State)); err != nil {
+		return err
+	}
+	if d.Pathway == "" || d.Message == "" {
+		return nil
+	}
+	if fresh {
+		key := t.threadKey(d.Pathway, 'd', t.messageHash(d.Message), u64(t.next()))
+		if err := t.putRaw(bucketThreads, key, append([]byte{clearVersion}, d.ID...)); err != nil {
+			return err
+		}
+		t.note(d)
+	}
+	if d.RFCID == "" || d.RFCID == old.RFCID {
+		return nil
+	}
+	return t.putCopyID(d)
+}
+
+// putCopyID makes a message findable under the id one box got it under, unless
+// it goes by that id anyway.
+func (t *tx) putCopyID(d *store.Delivery) error {
+	refs, err := t.MessagesByID(d.RFCID)
+	if err != nil {
+		return err
+	}
+	for _, r := range refs {
+		if r.Message == d.Message && (r.Box == "" || r.Box == d.Mailbox) {
+			return nil
+		}
+	}
+	return t.putID(d.RFCID, store.MessageRef{Pathway: d.Pathway, Message: d.Message, Box: d.Mailbox})
+}
+
+// note remembers a delivery for the commit record of its message.
+func (t *tx) note(d *store.Delivery) {
+	if t.copies == nil {
+		t.copies = make(map[store.MessageID][]copyNote)
+	}
+	t.copies[d.Message] = append(t.copies[d.Message], copyNote{
+		ID: d.ID, Mailbox: d.Mailbox, Members: d.Members, RFCID: d.RFCID, From: d.From, To: d.To, Subject: d.Subject,
+	})
+}
+
+// moveLive keeps bucketLive and the counters.
+func (t *tx) moveLive(id store.DeliveryID, old, is byte) error {
+	if old == is {
+		return nil
+	}
+	count := func(half byte, n int64) {
+		switch half {
+		case liveQueued:
+			t.state.Queued += n
+		case liveFailed:
+			t.state.Failed += n
+		}
+	}
+	count(old, -1)
+	count(is, 1)
+	if old != 0 {
+		if err := t.drop(bucketLive, append([]byte{old}, id...)); err != nil {
+			return err
+		}
+	}
+	if is != 0 {
+		return t.putRaw(bucketLive, append([]byte{is}, id...), []byte{clearVersion})
+	}
+	return nil
+}

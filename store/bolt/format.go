@@ -1,0 +1,194 @@
+package bolt
+
+import (
+	"encoding/binary"
+	"fmt"
+	"os"
+	"strings"
+
+	bolt "go.etcd.io/bbolt"
+
+	"github.com/relais-sante/relais/store"
+)
+
+// formatVersion is the format of the index this program writes. A change of
+// any row that an older program could not read, or that this one could not
+// read from an older one, takes the next number and a step in migrations.
+const formatVersion = 1
+
+// Buckets. "H" is the handle of a pathway (12 bytes), "L(x)" the first 16 bytes
+// of a keyed look-up hash, numbers are big endian, "·" joins.
+var (
+	bucketMeta     = []byte("meta")     // "format" → number in clear; "state" → state, hub key
+	bucketPathways = []byte("pathways") // H → Pathway, its key
+	// bucketThreads holds what belongs to a pathway side by side, so that a post
+	// touches few pages however many pathways there are:
+	//
+	//	H·m·seq              → Message, the pathway's key, like all that follows
+	//	H·i·seq              → letter index
+	//	H·r·rubric           → RubricState
+	//	H·f·rubric·uid       → modseq and message id
+	//	H·v·rubric·modseq·uid → nothing: a tombstone
+	//	H·d·L(message)·number → delivery id, in clear
+	//	H·t·trace            → family, in clear; survives an erasure
+	bucketThreads    = []byte("threads")
+	bucketLocated    = []byte("located")    // message id → H·seq, in clear
+	bucketPatients   = []byte("patients")   // L(INS)·H → nothing
+	bucketTeams      = []byte("teams")      // L(address)·H → nothing
+	bucketNames      = []byte("names")      // L(name key)·H → nothing
+	bucketBoxes      = []byte("boxes")      // L(address) → owned Box
+	bucketIDs        = []byte("ids")        // L(Message-ID)·^number → owned MessageRef
+	bucketPrints     = []byte("prints")     // L(fingerprint) → owned MessageRef
+	bucketDeliveries = []byte("deliveries") // id → owned Delivery
+	bucketLive       = []byte("live")       // q or f (failed)·id → nothing
+	bucketHeld       = []byte("held")       // id → Held, triage key
+	bucketHeldIndex  = []byte("heldindex")  // id → letter index, triage key
+	bucketHeldOf     = []byte("heldof")     // H·id → nothing
+	bucketHeldPrints = []byte("heldprints") // L(fingerprint) → held id, in clear
+	bucketItems      = []byte("items")      // id → Item, hub key
+	bucketDue        = []byte("due")        // lane·0·due·id → nothing
+	bucketLeases     = []byte("leases")     // id → nothing
+	bucketTraces     = []byte("traces")     // family·seq → Trace, trace key
+	bucketHeads      = []byte("heads")      // family → chainHead, trace key
+	bucketSettings   = []byte("settings")   // name → value, hub key
+	bucketLarge      = []byte("large")      // name of a large segment → nothing
+
+	buckets = [][]byte{
+		bucketMeta, bucketPathways, bucketThreads, bucketLocated, bucketPatients, bucketTeams, bucketNames,
+		bucketBoxes, bucketIDs, bucketPrints, bucketDeliveries, bucketLive, bucketHeld, bucketHeldIndex,
+		bucketHeldOf, bucketHeldPrints, bucketItems, bucketDue, bucketLeases, bucketTraces, bucketHeads,
+		bucketSettings, bucketLarge,
+	}
+
+	keyFormat = []byte("format")
+	keyState  = []byte("state")
+)
+
+var (
+	hubOwner   = store.Owner{Kind: store.OwnedByHub}
+	traceOwner = store.Owner{Kind: store.OwnedByTrace}
+)
+
+func pathwayOwner(c store.PathwayCode) store.Owner {
+	return store.Owner{Kind: store.OwnedByPathway, ID: string(c)}
+}
+
+func triageOwner(h store.HeldID) store.Owner {
+	return store.Owner{Kind: store.OwnedByTriage, ID: string(h)}
+}
+
+// state is what the committer carries from one group to the next. It is
+// written with each group.
+type state struct {
+	Seq      uint64 `cbor:"1,keyasint"` // of the last group
+	Segment  uint32 `cbor:"2,keyasint"` // number of the shared segment, 0: none yet
+	End      int64  `cbor:"3,keyasint"` // of what is committed in it
+	Validity uint32 `cbor:"4,keyasint"` // UIDVALIDITY of every rubric
+	Trace    uint64 `cbor:"5,keyasint"` // last trace, over both families
+	Number   uint64 `cbor:"6,keyasint"` // orders look-ups and deliveries
+	Lease    uint64 `cbor:"7,keyasint"` // last fencing token
+
+	Pathways     int64 `cbor:"10,keyasint"`
+	Messages     int64 `cbor:"11,keyasint"`
+	Held         int64 `cbor:"12,keyasint"`
+	Queued       int64 `cbor:"13,keyasint"`
+	Failed       int64 `cbor:"14,keyasint"`
+	SegmentBytes int64 `cbor:"15,keyasint"`
+}
+
+// step takes an index from format to-1 to format to, in one transaction.
+type step struct {
+	to  uint32
+	run func(*Store, *bolt.Tx) error
+}
+
+// migrations are all steps ever, in order. Step 1 makes a new index.
+var migrations = []step{{1, create}}
+
+// create makes an empty index.
+func create(s *Store, btx *bolt.Tx) error {
+	for _, b := range buckets {
+		if _, err := btx.CreateBucket(b); err != nil {
+			return err
+		}
+	}
+	st := state{Validity: max(1, uint32(s.o.Clock().Unix()))}
+	t := tx{view: view{s: s, tx: btx}}
+	return t.put(bucketMeta, keyState, hubOwner, &st)
+}
+
+// prepare brings the index to the format of this program, one durable step
+// after the other.
+func (s *Store) prepare() error {
+	have, err := s.format()
+	if err != nil {
+		return err
+	}
+	last := s.o.steps[len(s.o.steps)-1].to
+	if have > last {
+		return fmt.Errorf("index of format %d, this program knows %d: %w", have, last, store.ErrNewer)
+	}
+	if have == 0 {
+		// An index that lost its place is not one that is new.
+		if err := s.refuseStrays(); err != nil {
+			return err
+		}
+	}
+	for _, st := range s.o.steps {
+		if st.to <= have {
+			continue
+		}
+		err := s.db.Update(func(btx *bolt.Tx) error {
+			if err := st.run(s, btx); err != nil {
+				return err
+			}
+			meta, err := btx.CreateBucketIfNotExists(bucketMeta)
+			if err != nil {
+				return err
+			}
+			return meta.Put(keyFormat, binary.BigEndian.AppendUint32(nil, st.to))
+		})
+		if err != nil {
+			return fmt.Errorf("bringing index to format %d: %w", st.to, fault(err))
+		}
+	}
+	return nil
+}
+
+// format is the format of the index, 0 for an empty file.
+func (s *Store) format() (uint32, error) {
+	var have uint32
+	err := s.db.View(func(btx *bolt.Tx) error {
+		meta := btx.Bucket(bucketMeta)
+		if meta == nil {
+			if k, _ := btx.Cursor().First(); k != nil {
+				return store.ErrCorrupt
+			}
+			return nil
+		}
+		b := meta.Get(keyFormat)
+		if len(b) != 4 {
+			return store.ErrCorrupt
+		}
+		have = binary.BigEndian.Uint32(b)
+		return nil
+	})
+	if err != nil {
+		return 0, fmt.Errorf("reading format of index: %w", err)
+	}
+	return have, nil
+}
+
+// refuseStrays refuses segments without an index.
+func (s *Store) refuseStrays() error {
+	entries, err := os.ReadDir(s.segs.dir)
+	if err != nil {
+		return fault(err)
+	}
+	for _, e := range entries {
+		if strings.HasPrefix(e.Name(), sharedPrefix) {
+			return fmt.Errorf("segments without an index, salvage them: %w", store.ErrCorrupt)
+		}
+	}
+	return nil
+}

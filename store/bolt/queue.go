@@ -1,0 +1,290 @@
+package bolt
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/relais-sante/relais/store"
+	"github.com/relais-sante/relais/store/journal"
+)
+
+const errLane = journal.Fault("not a lane")
+
+// maxLane is the longest name of a lane: "out:" and a domain.
+const maxLane = 300
+
+// dueKey orders items: lane, then due time, then id. Times before 1970 count as
+// due at once.
+func dueKey(it *store.Item) []byte {
+	return joined([]byte(it.Lane), []byte{0}, u64(dueNumber(it.Due)), []byte(it.ID))
+}
+
+func dueNumber(t time.Time) uint64 {
+	if t.IsZero() || t.Unix() < 0 {
+		return 0
+	}
+	return uint64(t.UnixNano())
+}
+
+func dueTime(n uint64) time.Time { return time.Unix(0, int64(n)).UTC() }
+
+// parseDue takes a key of bucketDue apart.
+func parseDue(k []byte) (lane string, due uint64, id store.ItemID, ok bool) {
+	i := bytes.IndexByte(k, 0)
+	if i < 0 || len(k) < i+9 {
+		return "", 0, "", false
+	}
+	return string(k[:i]), binary.BigEndian.Uint64(k[i+1:]), store.ItemID(k[i+9:]), true
+}
+
+// Item implements [store.View].
+func (v *view) Item(id store.ItemID) (*store.Item, error) {
+	it := new(store.Item)
+	if err := v.get(bucketItems, []byte(id), hubOwner, it); err != nil {
+		return nil, fmt.Errorf("reading item %s: %w", id, err)
+	}
+	return it, nil
+}
+
+// heads calls fn with each lane's earliest due time: one seek per lane.
+func (v *view) heads(prefix string, fn func(lane string, due uint64)) error {
+	c := v.bucket(bucketDue).Cursor()
+	for k, _ := c.Seek([]byte(prefix)); hasPrefix(k, []byte(prefix)); {
+		lane, due, _, ok := parseDue(k)
+		if !ok {
+			return store.ErrCorrupt
+		}
+		fn(lane, due)
+		k, _ = c.Seek(append([]byte(lane), 1))
+	}
+	return nil
+}
+
+// Lanes implements [store.View]: lanes in order of their oldest item.
+func (v *view) Lanes(prefix string, now time.Time) ([]string, error) {
+	type head struct {
+		lane string
+		due  uint64
+	}
+	var due []head
+	if err := v.heads(prefix, func(lane string, at uint64) {
+		if at <= dueNumber(now) {
+			due = append(due, head{lane, at})
+		}
+	}); err != nil {
+		return nil, fmt.Errorf("listing lanes: %w", err)
+	}
+	slices.SortStableFunc(due, func(a, b head) int {
+		if a.due != b.due {
+			if a.due < b.due {
+				return -1
+			}
+			return 1
+		}
+		return 0
+	})
+	out := make([]string, len(due))
+	for i, h := range due {
+		out[i] = h.lane
+	}
+	return out, nil
+}
+
+// NextDue implements [store.View].
+func (v *view) NextDue(prefix string) (time.Time, error) {
+	var first uint64
+	found := false
+	if err := v.heads(prefix, func(_ string, at uint64) {
+		if !found || at < first {
+			first, found = at, true
+		}
+	}); err != nil {
+		return time.Time{}, fmt.Errorf("finding the next item: %w", err)
+	}
+	if !found {
+		return time.Time{}, nil
+	}
+	return dueTime(first), nil
+}
+
+// Leased implements [store.View].
+func (v *view) Leased() ([]store.Item, error) {
+	var out []store.Item
+	c := v.bucket(bucketLeases).Cursor()
+	for k, _ := c.First(); k != nil; k, _ = c.Next() {
+		it, err := v.Item(store.ItemID(k))
+		if err != nil {
+			return nil, fmt.Errorf("listing leases: %w", err)
+		}
+		out = append(out, *it)
+	}
+	return out, nil
+}
+
+// PutItem implements [store.Tx].
+func (t *tx) PutItem(it store.Item) error {
+	if it.Lane == "" || len(it.Lane) > maxLane || strings.IndexByte(it.Lane, 0) >= 0 {
+		return fmt.Errorf("queueing item %s: %w", it.ID, errLane)
+	}
+	old, err := t.held(it)
+	if err == nil && old != nil {
+		err = t.dropItem(old)
+	}
+	if err == nil {
+		it.Token, it.Owner = 0, ""
+		err = t.putItem(&it)
+	}
+	if err != nil {
+		return fmt.Errorf("queueing item %s: %w", it.ID, err)
+	}
+	if t.lanes == nil {
+		t.lanes = make(map[string]struct{})
+	}
+	t.lanes[it.Lane] = struct{}{}
+	return nil
+}
+
+// DropItem implements [store.Tx].
+func (t *tx) DropItem(it store.Item) error {
+	old, err := t.held(it)
+	if err == nil && old != nil {
+		err = t.dropItem(old)
+	}
+	if err != nil {
+		return fmt.Errorf("dropping item %s: %w", it.ID, err)
+	}
+	return nil
+}
+
+// held finds the stored item, nil if there is none, and checks that whoever
+// comes with a token still holds the lease.
+func (t *tx) held(it store.Item) (*store.Item, error) {
+	old, err := t.Item(it.ID)
+	if errors.Is(err, store.ErrNotFound) {
+		old, err = nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	if it.Token != 0 && (old == nil || old.Token != it.Token) {
+		return nil, store.ErrLeaseLost
+	}
+	return old, nil
+}
+
+func (t *tx) putItem(it *store.Item) error {
+	if err := t.put(bucketItems, []byte(it.ID), hubOwner, it); err != nil {
+		return err
+	}
+	if it.Token != 0 {
+		if err := t.putRaw(bucketLeases, []byte(it.ID), []byte{clearVersion}); err != nil {
+			return err
+		}
+	}
+	return t.putRaw(bucketDue, dueKey(it), []byte{clearVersion})
+}
+
+func (t *tx) dropItem(it *store.Item) error {
+	if err := t.drop(bucketDue, dueKey(it)); err != nil {
+		return err
+	}
+	if it.Token != 0 {
+		if err := t.drop(bucketLeases, []byte(it.ID)); err != nil {
+			return err
+		}
+	}
+	return t.drop(bucketItems, []byte(it.ID))
+}
+
+// Claim implements [store.Tx].
+func (t *tx) Claim(lane string, now time.Time, lease time.Duration, owner string, most int) ([]store.Item, error) {
+	ids, err := t.dueIn(lane, now, most)
+	if err != nil {
+		return nil, fmt.Errorf("claiming of %s: %w", journal.Word(lane), err)
+	}
+	out := make([]store.Item, 0, len(ids))
+	for _, id := range ids {
+		it, err := t.Item(id)
+		if err == nil {
+			err = t.drop(bucketDue, dueKey(it))
+		}
+		if err == nil {
+			// One counter for all leases: a token is never given twice, not
+			// even to an item that was dropped and queued again.
+			t.state.Lease++
+			it.Token, it.Owner, it.Due = t.state.Lease, owner, now.Add(lease)
+			err = t.putItem(it)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("claiming item %s: %w", id, err)
+		}
+		out = append(out, *it)
+	}
+	return out, nil
+}
+
+// dueIn lists what is due in a lane, before any of it is changed: a bbolt cursor
+// must not walk over rows that are being written.
+func (t *tx) dueIn(lane string, now time.Time, most int) ([]store.ItemID, error) {
+	prefix := append([]byte(lane), 0)
+	var ids []store.ItemID
+	c := t.bucket(bucketDue).Cursor()
+	for k, _ := c.Seek(prefix); hasPrefix(k, prefix) && len(ids) < most; k, _ = c.Next() {
+		_, due, id, ok := parseDue(k)
+		if !ok {
+			return nil, store.ErrCorrupt
+		}
+		if due > dueNumber(now) {
+			break
+		}
+		ids = append(ids, id)
+	}
+	return ids, nil
+}
+
+// wakes are the channels that tell of new items.
+type wakes struct {
+	mu sync.Mutex
+	m  map[string]chan struct{}
+}
+
+// Wake implements [store.Store]. Whoever asks for the same prefix shares a
+// channel.
+func (s *Store) Wake(prefix string) <-chan struct{} {
+	s.wakes.mu.Lock()
+	defer s.wakes.mu.Unlock()
+	if s.wakes.m == nil {
+		s.wakes.m = make(map[string]chan struct{})
+	}
+	c := s.wakes.m[prefix]
+	if c == nil {
+		c = make(chan struct{}, 1)
+		s.wakes.m[prefix] = c
+	}
+	return c
+}
+
+func (w *wakes) wake(lanes map[string]struct{}) {
+	if len(lanes) == 0 {
+		return
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for prefix, c := range w.m {
+		for lane := range lanes {
+			if strings.HasPrefix(lane, prefix) {
+				select {
+				case c <- struct{}{}:
+				default:
+				}
+				break
+			}
+		}
+	}
+}

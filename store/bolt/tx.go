@@ -1,0 +1,175 @@
+package bolt
+
+import (
+	"fmt"
+
+	bolt "go.etcd.io/bbolt"
+
+	"github.com/relais-sante/relais/store"
+	"github.com/relais-sante/relais/store/seal"
+)
+
+// tx reads and writes for one Commit within a group. What it wrote can be
+// undone while the group goes on.
+type tx struct {
+	view
+	g     *group
+	state state
+
+	log     []change // rows as they were, in order of writing
+	restore []func() // callers' records as they were
+	parts   [][]byte // for the segment
+	size    int64
+	drafts  []*draft
+	orphans []string            // large segments to remove afterwards
+	lanes   map[string]struct{} // that got items
+	filed   []*filed            // for the commit records
+	copies  map[store.MessageID][]copyNote
+}
+
+var _ store.Tx = (*tx)(nil)
+
+func newTx(g *group) *tx {
+	return &tx{view: view{s: g.s, tx: g.btx}, g: g, state: g.state}
+}
+
+// change is a row before it was written; old is nil if there was none. bbolt
+// maps the file anew only while committing, so old stays valid until then.
+type change struct {
+	bucket *bolt.Bucket
+	key    []byte
+	old    []byte
+}
+
+// appending are buckets whose keys only grow: their pages are filled up.
+var appending = map[string]bool{
+	string(bucketLocated): true, string(bucketDeliveries): true, string(bucketTraces): true,
+}
+
+func (t *tx) putRaw(bucket, key, value []byte) error {
+	b := t.bucket(bucket)
+	if appending[string(bucket)] {
+		b.FillPercent = 0.9
+	}
+	if t.g != nil {
+		t.log = append(t.log, change{b, key, b.Get(key)})
+	}
+	if err := b.Put(key, value); err != nil {
+		return fmt.Errorf("writing a row of %s: %w", bucket, err)
+	}
+	return nil
+}
+
+func (t *tx) drop(bucket, key []byte) error {
+	b := t.bucket(bucket)
+	old := b.Get(key)
+	if old == nil {
+		return nil
+	}
+	t.log = append(t.log, change{b, key, old})
+	if err := b.Delete(key); err != nil {
+		return fmt.Errorf("deleting a row of %s: %w", bucket, err)
+	}
+	return nil
+}
+
+// undoAll leaves nothing of this Commit.
+func (t *tx) undoAll() error {
+	for i := len(t.restore) - 1; i >= 0; i-- {
+		t.restore[i]()
+	}
+	for i := len(t.log) - 1; i >= 0; i-- {
+		c := t.log[i]
+		var err error
+		if c.old == nil {
+			err = c.bucket.Delete(c.key)
+		} else {
+			err = c.bucket.Put(c.key, c.old)
+		}
+		if err != nil {
+			return fmt.Errorf("undoing a commit: %w", err)
+		}
+	}
+	return nil
+}
+
+// encode gives the clear form of a row.
+func encode(record any) ([]byte, error) {
+	if b, ok := record.([]byte); ok {
+		return b, nil
+	}
+	b, err := encoding.Marshal(record)
+	if err != nil {
+		return nil, fmt.Errorf("encoding a record: %w", err)
+	}
+	return b, nil
+}
+
+// put seals a record, or bytes, into the row at key.
+func (t *tx) put(bucket, key []byte, owner store.Owner, record any) error {
+	clear, err := encode(record)
+	if err != nil {
+		return err
+	}
+	row, err := t.s.keys.SealRow(nil, owner, string(bucket), key, clear)
+	if err != nil {
+		return err
+	}
+	return t.putRaw(bucket, key, row)
+}
+
+// putOwned seals a record into a row that names its owner.
+func (t *tx) putOwned(bucket, key []byte, owner store.Owner, record any) error {
+	clear, err := encode(record)
+	if err != nil {
+		return err
+	}
+	var h seal.Handle
+	if owner != hubOwner {
+		h = t.s.keys.Handle(owner)
+	}
+	row, err := t.s.keys.SealRow(h[:], owner, string(bucket), key, clear)
+	if err != nil {
+		return err
+	}
+	return t.putRaw(bucket, key, row)
+}
+
+// next numbers what must be kept in order.
+func (t *tx) next() uint64 {
+	t.state.Number++
+	return t.state.Number
+}
+
+// finish writes the commit records of what was filed, now that everything that
+// belongs to it is known.
+func (t *tx) finish() error {
+	for _, f := range t.filed {
+		if err := t.writeCommitRecord(f); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// take makes a draft part of this Commit.
+func (t *tx) take(d store.Draft, o store.Owner) (*draft, *store.Blob, error) {
+	own, ok := d.(*draft)
+	if !ok {
+		return nil, nil, errDraftAlien
+	}
+	if err := own.usable(t.s); err != nil {
+		return nil, nil, err
+	}
+	for _, other := range t.drafts {
+		if other == own {
+			return nil, nil, errDraftUsed
+		}
+	}
+	blob, err := t.blobFor(own, o)
+	if err != nil {
+		return nil, nil, err
+	}
+	t.drafts = append(t.drafts, own)
+	return own, blob, nil
+}
