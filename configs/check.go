@@ -120,7 +120,7 @@ func (c *checker) tls() {
 			c.at(missing, nil, "tls", key.name)
 		}
 	}
-	if (c.TLS.ClientCert == "") != (c.TLS.ClientKey == "") {
+	if c.doc.Has("tls", "client_cert") != c.doc.Has("tls", "client_key") {
 		c.at(certAndKey, nil, "tls", "client_cert")
 	}
 	if c.TLS.MinVersion.Number() > c.TLS.MaxVersion.Number() {

@@ -89,11 +89,6 @@ func writtenTo(in rules.Input, rubrics ...string) rules.Input {
 	return in
 }
 
-func subject(in rules.Input, s string) rules.Input {
-	in.Facts.Message.Subject = s
-	return in
-}
-
 // story tells a decision on one line.
 func story(p *rules.Programme, d rules.Decision) string {
 	s := strings.Join(d.Rubrics, "+") + " by " + d.Filed + " to " + strings.Join(p.Reach(d), "+")

@@ -1,0 +1,393 @@
+package configs_test
+
+import (
+	"net/netip"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"github.com/relais-sante/relais/configs"
+	"github.com/relais-sante/relais/mailbox/texts"
+	"github.com/relais-sante/relais/rules"
+	"github.com/relais-sante/relais/rules/strict"
+)
+
+// explain writes the problems of a source, one line each.
+func explain(problems []rules.Problem) string {
+	var lines []string
+	for _, p := range problems {
+		lines = append(lines, strings.TrimPrefix(configs.Explain(p, texts.English), "/etc/relais/"))
+	}
+	return strings.Join(lines, "\n")
+}
+
+// sound is a configuration without a fault or a warning.
+const sound = `domain = "parcours.example.mssante.fr"
+[tls]
+cert = "tls/cert.pem"
+key = "tls/key.pem"
+authorities = "tls/ca.pem"
+[trust]
+white_list = "list.xml"
+[inbound]
+listen = ["127.0.0.1:2525", "tls://192.0.2.1:465"]
+[submission]
+listen = "starttls://192.0.2.1:587"
+[imap]
+listen = ["[::1]:993"]
+password = ["10.0.0.0/8", "192.0.2.7"]
+[outbound]
+nil = "DEV000000"
+[keys]
+recovery_key = "keys/recovery.pub"
+`
+
+func TestParse(t *testing.T) {
+	c, problems := configs.Parse("/etc/relais/relais.toml", []byte(sound))
+	if problems != nil {
+		t.Fatal(explain(problems))
+	}
+	want := configs.Config{
+		Domain: "parcours.example.mssante.fr", DataDir: "/etc/relais/data", Programmes: "/etc/relais/programmes", Locale: texts.French,
+		Log: configs.Log{Level: "info"},
+		TLS: configs.TLS{
+			Cert: "/etc/relais/tls/cert.pem", Key: "/etc/relais/tls/key.pem", ClientCert: "/etc/relais/tls/cert.pem", ClientKey: "/etc/relais/tls/key.pem",
+			Authorities: "/etc/relais/tls/ca.pem", PeerEKU: "any", MinVersion: "1.2", MaxVersion: "1.3",
+		},
+		Trust: configs.Trust{WhiteList: "/etc/relais/list.xml", MaxAge: configs.Duration(7 * 24 * time.Hour), RequireOperatorMatch: true},
+		Inbound: configs.Inbound{
+			Listen: configs.Listens{{Mode: configs.STARTTLS, Address: "127.0.0.1:2525"}, {Mode: configs.ImplicitTLS, Address: "192.0.2.1:465"}}, RequireClientCert: true,
+			MaxMessageBytes: 25 << 20, MaxConnections: 1000, MaxConnectionsPerPeer: 50, MessagesPerMinute: 600, RcptLimit: 100,
+			LineLimit: 64 << 10, MinRate: 256, HandshakeTimeout: configs.Duration(30 * time.Second), CommandTimeout: configs.Duration(5 * time.Minute),
+			DataTimeout: configs.Duration(3 * time.Minute), MaxErrors: 20,
+		},
+		Submission: configs.Submission{Listen: configs.Listens{{Mode: configs.STARTTLS, Address: "192.0.2.1:587"}}, MaxConnections: 1000},
+		IMAP: configs.IMAP{
+			Listen:         configs.Listens{{Mode: configs.ImplicitTLS, Address: "[::1]:993"}},
+			Password:       configs.Passwords{Networks: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("192.0.2.7/32")}},
+			MaxConnections: 5000, IdleTimeout: configs.Duration(30 * time.Minute),
+		},
+		Outbound: configs.Outbound{
+			Route: "mx", NIL: "DEV000000", TLS: "required", Helo: "parcours.example.mssante.fr", MXPort: 25,
+			Retry: []configs.Duration{
+				configs.Duration(20 * time.Second), configs.Duration(time.Minute), configs.Duration(5 * time.Minute),
+				configs.Duration(15 * time.Minute), configs.Duration(30 * time.Minute), configs.Duration(time.Hour),
+			},
+			GiveUp: configs.Duration(48 * time.Hour), Connections: 100, ConnectionsPerPeer: 10, ConnectTimeout: configs.Duration(30 * time.Second),
+			CommandTimeout: configs.Duration(5 * time.Minute), DataTimeout: configs.Duration(10 * time.Minute), IdleTimeout: configs.Duration(30 * time.Second),
+		},
+		Triage: configs.Triage{Alert: configs.Duration(30 * time.Minute), UrgentAlert: configs.Duration(10 * time.Minute), GiveUp: configs.Duration(48 * time.Hour)},
+		Admin:  configs.Admin{Socket: "/etc/relais/data/admin.sock"},
+		Keys: configs.Keys{
+			HubKey: configs.Secret{In: configs.InFile, Name: "/etc/relais/keys/hub.key"}, RecoveryKey: "/etc/relais/keys/recovery.pub", EpochDir: "/etc/relais/keys/epochs",
+		},
+		File: "/etc/relais/relais.toml",
+	}
+	prefix := cmp.Comparer(func(a, b netip.Prefix) bool { return a == b })
+	if diff := cmp.Diff(want, *c, cmpopts.IgnoreUnexported(configs.Config{}), prefix); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	// The contract: the first retry after a temporary error within 30 s.
+	if c.Outbound.Retry[0] > configs.Duration(30*time.Second) {
+		t.Errorf("the first retry comes after %v", c.Outbound.Retry[0])
+	}
+}
+
+func TestProblems(t *testing.T) {
+	met := map[strict.TextID]bool{}
+	for _, c := range []struct {
+		name     string
+		old, new string
+		want     string // English; * stands for anything
+	}{
+		{"no domain", `domain = "parcours.example.mssante.fr"`, ``, `relais.toml: "domain" is missing or empty.`},
+		{"domain in capitals", `parcours.example`, `Parcours.example`, `relais.toml:1:1: "Parcours.example.mssante.fr" is not a mail domain. *`},
+		{"domain without a dot", `parcours.example.mssante.fr`, `parcours`, `relais.toml:1:1: "parcours" is not a mail domain. *`},
+		{"unknown key", `[tls]`, "[tls]\ncertificate = \"x\"", `relais.toml:3:1: There is no key "tls.certificate". Keys allowed here: cert, key, client_cert, client_key, authorities, crl_dir, peer_eku, min_version, max_version.`},
+		{"unknown section", `[tls]`, "[tsl]\n[tls]", `relais.toml:2:2: There is no key "tsl". *`},
+		{"unknown route", `nil =`, "route = \"fax\"\nnil =", `relais.toml:16:1: "outbound.route": "fax" is not allowed. Allowed values: mx, smarthost, operator.`},
+		{"unknown locale", `[tls]`, "locale = \"de\"\n[tls]", `relais.toml:2:1: "locale": "de" is not allowed. Allowed values: fr, en.`},
+		{"bad size", `[submission]`, "max_message_bytes = \"25 MB\"\n[submission]", `relais.toml:10:1: "inbound.max_message_bytes" is not a size. *`},
+		{"size too small", `[submission]`, "max_message_bytes = 12\n[submission]", `relais.toml:10:1: "inbound.max_message_bytes" is too small: at least 1KiB.`},
+		{"bad duration", `[keys]`, "[triage]\nalert = \"soon\"\n[keys]", `relais.toml:18:1: "triage.alert": "soon" is not a duration. *`},
+		{"bad address", `127.0.0.1:2525`, `127.0.0.1`, `relais.toml:9:1: "inbound.listen": "127.0.0.1" is not an address. *`},
+		{"bad scheme", `starttls://192.0.2.1:587`, `smtp://192.0.2.1:587`, `relais.toml:11:1: "submission.listen": "smtp://192.0.2.1:587" is not an address. *`},
+		{"port out of range", `[::1]:993`, `[::1]:99300`, `relais.toml:13:1: "imap.listen": "[::1]:99300" is not an address. *`},
+		{"listening twice", `[::1]:993`, `192.0.2.1:465`, `relais.toml:13:1: "imap.listen": "192.0.2.1:465" is taken already, *`},
+		{"no password list", `["10.0.0.0/8", "192.0.2.7"]`, `"yes"`, `relais.toml:14:1: "imap.password" is "on", "off", or a list of networks *`},
+		{"no network", `"192.0.2.7"`, `"hospital"`, `relais.toml:14:1: "imap.password" is "on", "off", or a list of networks *`},
+		{"passwords from everywhere", `["10.0.0.0/8", "192.0.2.7"]`, `"on"`, `relais.toml:14:1: warning: Passwords are taken from everywhere. *`},
+		{"no white list", `white_list = "list.xml"`, `white_list = ""`, `relais.toml:7:1: warning: Without a white list *`},
+		{"clear peers on the network", `[submission]`, "require_client_cert = false\n[submission]", `relais.toml:10:1: "require_client_cert = false" is allowed on loopback only (127.0.0.1, ::1, localhost), not with tls://192.0.2.1:465.`},
+		{"no certificate", `cert = "tls/cert.pem"`, ``, `relais.toml:2:2: "tls.cert" is missing or empty.`},
+		{"no key", `key = "tls/key.pem"`, ``, `relais.toml:2:2: "tls.key" is missing or empty.`},
+		{"client certificate without key", `[trust]`, "client_cert = \"c.pem\"\n[trust]", `relais.toml:6:1: "client_cert" and "client_key" go together: *`},
+		{"no authorities", `authorities = "tls/ca.pem"`, ``, `relais.toml:2:2: "tls.authorities" is missing: *`},
+		{"TLS versions crossed", `[trust]`, "min_version = \"1.3\"\nmax_version = \"1.2\"\n[trust]", `relais.toml:6:1: "tls.min_version": "1.3" is not allowed. Allowed values: <= max_version.`},
+		{"no smarthost", `nil =`, "route = \"smarthost\"\nsmarthost_dn = \"CN=x\"\nnil =", `relais.toml:15:2: "outbound.smarthost" is missing or empty.`},
+		{"smarthost without port", `nil =`, "route = \"smarthost\"\nsmarthost = \"mail\"\nsmarthost_dn = \"CN=x\"\nnil =", `relais.toml:17:1: "outbound.smarthost": "mail" is not an address. Write "host:port".`},
+		{"smarthost without name", `nil =`, "route = \"smarthost\"\nsmarthost = \"mail:25\"\nnil =", `relais.toml:15:2: "outbound.smarthost_dn" is missing: *`},
+		{"clear to a smarthost away", `nil =`, "route = \"smarthost\"\nsmarthost = \"192.0.2.9:25\"\ntls = \"none\"\nnil =", `relais.toml:18:1: "tls = "none"" is allowed on loopback only (127.0.0.1, ::1, localhost), not with 192.0.2.9:25.`},
+		{"clear to a smarthost here", `nil =`, "route = \"smarthost\"\nsmarthost = \"localhost:2526\"\ntls = \"none\"\nnil =", ``},
+		{"clear to everybody", `nil =`, "tls = \"none\"\nnil =", `relais.toml:16:1: tls = "none" is allowed only with route = "smarthost" *`},
+		{"resolver without port", `nil =`, "resolver = \"192.0.2.53\"\nnil =", `relais.toml:16:1: "outbound.resolver": "192.0.2.53" is not an address. *`},
+		{"no operator", `nil =`, "route = \"operator\"\nnil =", `relais.toml:16:1: route = "operator" wants at least one section [[operator]].`},
+		{"no reference", `nil = "DEV000000"`, ``, `relais.toml:15:2: "outbound.nil" is missing or empty.`},
+		{"reference with a space", `DEV000000`, `DEV 0`, `relais.toml:16:1: "outbound.nil": "DEV 0" is not a product reference: *`},
+		{"no retries", `nil =`, "retry = []\nnil =", `relais.toml:16:1: "outbound.retry" is an empty list. *`},
+		{"operator without anything", `[keys]`, "[[operator]]\nauth = \"xoauth2\"\n[keys]", `relais.toml:17:3: "operator.name" is missing or empty.
+relais.toml:17:3: "operator.address" is missing or empty.
+relais.toml:17:3: "operator.imap" is missing or empty.
+relais.toml:17:3: "operator.smtp" is missing or empty.
+relais.toml:17:3: "operator.secret" is missing or empty.
+relais.toml:17:3: "operator.issuer" is missing or empty.`},
+		{"operators of one name", `[keys]`, strings.Repeat("[[operator]]\nname = \"a\"\naddress = \"a@b.example\"\nimap = \"h:993\"\nsmtp = \"h:465\"\n", 2) + "[keys]", `relais.toml:23:1: "operator.name": "a" is taken already, *`},
+		{"bad secret", `[keys]`, "[keys]\nhub_key = \"vault:x\"", `relais.toml:18:1: "keys.hub_key" says where the secret is kept: *`},
+		{"no hub key", `[keys]`, "[keys]\nhub_key = \"\"", `relais.toml:18:1: "keys.hub_key" is missing or empty.`},
+		{"keys among the data", `[keys]`, "[keys]\nhub_key = \"data/hub.key\"\nepoch_dir = \"data/epochs\"\ncopies = [\"/mnt/a\", \"data/../data\"]", `relais.toml:18:1: "keys.hub_key" is inside data_dir. *
+relais.toml:19:1: "keys.epoch_dir" is inside data_dir. *
+relais.toml:20:21: "keys.copies" is inside data_dir. *`},
+		{"no epochs", `[keys]`, "[keys]\nepoch_dir = \"\"", `relais.toml:18:1: "keys.epoch_dir" is missing or empty.`},
+		{"no recovery", `recovery_key = "keys/recovery.pub"`, ``, `relais.toml:17:2: warning: Without a recovery key, *`},
+		{"figures to the network", `[keys]`, "[metrics]\nlisten = \"0.0.0.0:9090\"\n[keys]", `relais.toml:18:1: "metrics.listen" is allowed on loopback only (127.0.0.1, ::1, localhost), not with 0.0.0.0:9090.`},
+		{"STARTTLS where there is none", `[keys]`, "[admin]\nlisten = \"starttls://127.0.0.1:9091\"\n[keys]", `relais.toml:18:1: "starttls://127.0.0.1:9091": this listener has no STARTTLS. *`},
+		{"long socket", `[keys]`, "[admin]\nsocket = \"/" + strings.Repeat("x", 107) + "\"\n[keys]", `relais.toml:18:1: The path of "admin.socket" is longer than 107 characters, *`},
+		{"trial open to the network", `[tls]`, "dev = true\n[tls]", `relais.toml:10:1: warning: dev = true and a listener open to the network (tls://192.0.2.1:465): *
+relais.toml:12:1: warning: dev = true and a listener open to the network (starttls://192.0.2.1:587): *`},
+		{"no data", `[tls]`, "data_dir = \"\"\n[tls]", `relais.toml:2:1: "data_dir" is missing or empty.*`},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			src := strings.Replace(sound, c.old, c.new, 1)
+			if src == sound {
+				t.Fatal("the edit changes nothing")
+			}
+			_, problems := configs.Parse("/etc/relais/relais.toml", []byte(src))
+			for _, p := range problems {
+				met[p.ID] = true
+				for _, l := range texts.Locales() {
+					if text := configs.Explain(p, l); strings.Contains(text, "<no value>") || strings.Contains(text, "check.") {
+						t.Errorf("%s: text with holes: %s", l, text)
+					}
+				}
+			}
+			if got := explain(problems); !matches(c.want, got) {
+				t.Errorf("got\n%s\nwant\n%s", got, c.want)
+			}
+		})
+	}
+	for _, id := range configs.TextIDs {
+		if !met[id] {
+			t.Errorf("no line of the table meets %s", id)
+		}
+	}
+}
+
+// matches compares a text with a pattern in which * stands for anything.
+func matches(pattern, text string) bool {
+	parts := strings.Split(pattern, "*")
+	rest, ok := strings.CutPrefix(text, parts[0])
+	for _, part := range parts[1:] {
+		if !ok {
+			return false
+		}
+		if part == "" {
+			rest = ""
+			continue
+		}
+		_, rest, ok = strings.Cut(rest, part)
+	}
+	return ok && rest == ""
+}
+
+// Trials on one machine, as the contract describes them, pass.
+func TestDevNeedsLess(t *testing.T) {
+	c, problems := configs.Parse("relais.toml", []byte(`
+dev = true
+domain = "relais.example"
+[tls]
+cert = "c.pem"
+key = "k.pem"
+[inbound]
+listen = ["127.0.0.1:0", "localhost:0"]
+require_client_cert = false
+max_connections = 5
+[imap]
+password = "on"
+[outbound]
+tls = "none"
+connections = 2
+[triage]
+alert = "5s"
+give_up = "2s"
+[metrics]
+listen = "127.0.0.1:0"
+`))
+	if got := explain(problems); !matches(`relais.toml: warning: Without a white list *`, got) {
+		t.Error(got)
+	}
+	if c.Outbound.NIL != "DEV000000" {
+		t.Errorf("nil is %q", c.Outbound.NIL)
+	}
+	if c.Inbound.MaxConnectionsPerPeer != 5 || c.Outbound.ConnectionsPerPeer != 2 || c.Triage.UrgentAlert != configs.Duration(5*time.Second) {
+		t.Error("a smaller limit does not take those below it along")
+	}
+	if c.Metrics.Listen[0].Mode != configs.PlainHTTP {
+		t.Errorf("metrics are %v", c.Metrics.Listen[0])
+	}
+}
+
+func TestPasswords(t *testing.T) {
+	near, far := netip.MustParseAddr("::ffff:10.1.2.3"), netip.MustParseAddr("203.0.113.9")
+	for _, c := range []struct {
+		p         configs.Passwords
+		near, far bool
+	}{
+		{configs.Passwords{}, false, false},
+		{configs.Passwords{On: true}, true, true},
+		{configs.Passwords{Networks: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}}, true, false},
+	} {
+		if c.p.Allows(near) != c.near || c.p.Allows(far) != c.far {
+			t.Errorf("%+v allows %v and %v", c.p, c.p.Allows(near), c.p.Allows(far))
+		}
+	}
+}
+
+func TestFind(t *testing.T) {
+	t.Chdir(t.TempDir())
+	t.Setenv("RELAIS_CONFIG", "")
+	if _, err := os.Stat("/etc/relais/relais.toml"); err != nil {
+		if path, err := configs.Find(""); err != configs.ErrNotFound {
+			t.Errorf("found %q, %v", path, err)
+		}
+	}
+	if err := os.WriteFile("relais.toml", nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if path, err := configs.Find(""); path != "relais.toml" || err != nil {
+		t.Errorf("found %q, %v", path, err)
+	}
+	t.Setenv("RELAIS_CONFIG", "/elsewhere.toml")
+	if path, err := configs.Find(""); path != "/elsewhere.toml" || err != nil {
+		t.Errorf("found %q, %v", path, err)
+	}
+	if path, err := configs.Find("mine.toml"); path != "mine.toml" || err != nil {
+		t.Errorf("found %q, %v", path, err)
+	}
+}
+
+func TestLoadMissing(t *testing.T) {
+	_, problems := configs.Load(filepath.Join(t.TempDir(), "relais.toml"))
+	if len(problems) != 1 || problems[0].ID != rules.Unreadable || problems[0].Warning {
+		t.Errorf("%v", problems)
+	}
+}
+
+// What init writes is complete: it loads, its files are looked for where they
+// will be, and its programmes pass.
+func TestRender(t *testing.T) {
+	for _, dev := range []bool{true, false} {
+		for _, l := range texts.Locales() {
+			dir := t.TempDir()
+			file := filepath.Join(dir, "relais.toml")
+			if err := os.WriteFile(file, configs.Render(configs.InitOptions{Domain: "parcours.example.mssante.fr", Dev: dev, Locale: l, Recovery: !dev}), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.CopyFS(dir, configs.Programmes); err != nil {
+				t.Fatal(err)
+			}
+			c, problems := configs.Load(file)
+			problems = slices.DeleteFunc(problems, func(p rules.Problem) bool { return dev && p.ID == "check.no-white-list" })
+			if len(problems) > 0 {
+				t.Errorf("dev %v: %s", dev, explain(problems))
+			}
+			if c.Locale != l || c.Dev != dev || c.Domain != "parcours.example.mssante.fr" {
+				t.Errorf("%+v", c)
+			}
+			set, problems := c.LoadProgrammes()
+			if len(set.Programmes) != 3 && dev {
+				t.Error(explain(problems))
+			}
+			for _, p := range problems {
+				if filepath.Dir(p.File) != filepath.Join(dir, "programmes") {
+					t.Errorf("%q is not a path of the file", p.File)
+				}
+			}
+			for _, p := range c.CheckFiles() {
+				if p.ID != "check.no-file" || p.Line == 0 {
+					t.Errorf("%s", configs.Explain(p, l))
+				}
+			}
+		}
+	}
+}
+
+func TestCheckFiles(t *testing.T) {
+	c, _ := configs.Parse("/nowhere/relais.toml", []byte(sound))
+	got := explain(c.CheckFiles())
+	for _, want := range []string{
+		`/nowhere/relais.toml: "programmes": /nowhere/programmes does not exist`, `/nowhere/relais.toml:3:1: "tls.cert": /nowhere/tls/cert.pem does not exist`,
+		`/nowhere/relais.toml:7:1: "trust.white_list"`, `/nowhere/relais.toml:17:2: "keys.hub_key"`, `/nowhere/relais.toml:18:1: "keys.recovery_key"`,
+	} {
+		if !strings.Contains(got, want) {
+			t.Errorf("no line %q in\n%s", want, got)
+		}
+	}
+}
+
+// The reference is that of the structs: run go generate ./configs.
+func TestReferenceIsCurrent(t *testing.T) {
+	got, err := os.ReadFile("../docs/configuration.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(string(configs.Reference()), string(got)); diff != "" {
+		t.Errorf("docs/configuration.md is not that of the structs (-want +got); run go generate ./configs:\n%s", diff)
+	}
+}
+
+// A setting written out as its default is the default.
+func TestDefaultsReadBack(t *testing.T) {
+	var src []string
+	for line := range strings.Lines(string(configs.Render(configs.InitOptions{Domain: "parcours.example.mssante.fr"}))) {
+		if strings.Contains(line, "# [[operator]]") {
+			src = append(src, "[[operator]]\n")
+			continue
+		}
+		if key, value, ok := strings.Cut(strings.TrimPrefix(line, "# "), " = "); ok && !strings.ContainsAny(key, " ([") && !strings.HasSuffix(value, `""`+"\n") {
+			line = key + " = " + value
+		}
+		src = append(src, line)
+	}
+	written, problems := configs.Parse("/etc/relais/relais.toml", []byte(strings.Join(src, "")))
+	if got := explain(problems); strings.Contains(got, "not") {
+		t.Fatal(got)
+	}
+	plain, _ := configs.Parse("/etc/relais/relais.toml", configs.Render(configs.InitOptions{Domain: "parcours.example.mssante.fr"}))
+	if diff := cmp.Diff(*plain, *written, cmpopts.IgnoreUnexported(configs.Config{}), cmpopts.IgnoreFields(configs.Config{}, "Operators"), cmpopts.EquateEmpty()); diff != "" {
+		t.Errorf("(-left out +written):\n%s", diff)
+	}
+}
+
+func FuzzParse(f *testing.F) {
+	f.Add([]byte(sound))
+	f.Add(configs.Render(configs.InitOptions{Domain: "relais.example", Dev: true}))
+	f.Fuzz(func(t *testing.T, src []byte) {
+		c, problems := configs.Parse("/etc/relais/relais.toml", src)
+		last := strings.Count(string(src), "\n") + 1
+		for _, p := range problems {
+			if p.Line > last {
+				t.Errorf("line %d of %d", p.Line, last)
+			}
+			configs.Explain(p, texts.French)
+		}
+		for _, e := range c.Inbound.Listen {
+			e.HostPort()
+		}
+	})
+}

@@ -1,0 +1,10 @@
+package configs
+
+import "github.com/relais-sante/relais/rules/strict"
+
+// TextIDs lists the texts of problems that [Parse] can find.
+var TextIDs = []strict.TextID{
+	missing, twice, emptyList, badSize, badListen, badHostPort, badPasswords, badSecret, badDomain, badNIL, longSocket,
+	needsLoopback, needsSmarthost, noStartTLS, certAndKey, noAuthorities, noSmarthostDN, noOperator, insideData,
+	noWhiteList, passwordOn, noRecoveryKey, devOpen,
+}
