@@ -55,7 +55,7 @@ func (v *view) Item(id store.ItemID) (*store.Item, error) {
 // heads calls fn with each lane's earliest due time: one seek per lane.
 func (v *view) heads(prefix string, fn func(lane string, due uint64)) error {
 	c := v.bucket(bucketDue).Cursor()
-	for k, _ := c.Seek([]byte(prefix)); hasPrefix(k, []byte(prefix)); {
+	for k, _ := c.Seek([]byte(prefix)); k != nil && hasPrefix(k, []byte(prefix)); {
 		lane, due, _, ok := parseDue(k)
 		if !ok {
 			return store.ErrCorrupt
