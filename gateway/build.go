@@ -1,13 +1,12 @@
 package gateway
 
 import (
-	"crypto/tls"
 	"fmt"
+	"time"
 
 	"github.com/relais-sante/relais/gateway/admin"
 	"github.com/relais-sante/relais/gateway/inbound"
 	"github.com/relais-sante/relais/gateway/outbound"
-	"github.com/relais-sante/relais/gateway/trust"
 )
 
 // build makes the rooms that talk; none of them talks yet.
@@ -15,14 +14,13 @@ func (d *daemon) build() error {
 	d.metrics.watch(d.store)
 	var err error
 	d.inbound, err = inbound.New(inbound.Options{
-		Hub: d.hub, Trust: d.guard, Domain: d.cfg.Domain, RequireClientCert: d.cfg.Inbound.RequireClientCert,
-		Limits: limits(d.cfg), Log: d.log, Metrics: d.metrics, Grace: grace,
+		Hub: d.hub, Guard: d.guard, Domain: d.cfg.Domain, AnyPeer: !d.cfg.Inbound.RequireClientCert,
+		Limits: limits(d.cfg), Log: d.log, Metrics: d.metrics,
 	})
 	if err != nil {
 		return fmt.Errorf("preparing to receive: %w", err)
 	}
-	g := peers{d.guard}
-	way, err := route(d.cfg, g)
+	way, err := route(d.cfg, d.guard)
 	if err != nil {
 		return fmt.Errorf("preparing to send: %w", err)
 	}
@@ -32,10 +30,10 @@ func (d *daemon) build() error {
 		hello = d.cfg.Domain
 	}
 	d.outbound, err = outbound.New(outbound.Options{
-		Hub: d.hub, Route: way, Trust: g, Hello: hello, TLS: outbound.TLSPolicy(out.TLS),
-		PerPeer: out.ConnectionsPerPeer, Total: out.Connections, Idle: out.IdleTimeout.Std(), Grace: grace,
+		Hub: d.hub, Route: way, Trust: d.guard, Hello: hello, TLS: outbound.TLSPolicy(out.TLS),
+		PerPeer: out.ConnectionsPerPeer, Total: out.Connections, Idle: time.Duration(out.IdleTimeout), Grace: grace,
 		Timeouts: outbound.Timeouts{
-			Dial: out.ConnectTimeout.Std(), Command: out.CommandTimeout.Std(), End: out.DataTimeout.Std(),
+			Dial: time.Duration(out.ConnectTimeout), Command: time.Duration(out.CommandTimeout), End: time.Duration(out.DataTimeout),
 		},
 		Metrics: d.metrics, Log: d.log,
 	})
@@ -47,17 +45,4 @@ func (d *daemon) build() error {
 		MaxMessage: int64(d.cfg.Inbound.MaxMessageBytes), Grace: grace,
 	})
 	return nil
-}
-
-// peers is the trust that sending needs: whether, not who.
-type peers struct{ *trust.Guard }
-
-func (p peers) VerifyServer(cs tls.ConnectionState, domain string) error {
-	_, err := p.Guard.VerifyServer(cs, domain)
-	return err
-}
-
-func (p peers) VerifySmarthost(cs tls.ConnectionState, dn string) error {
-	_, err := p.Guard.VerifySmarthost(cs, dn)
-	return err
 }

@@ -89,15 +89,13 @@ type daemon struct {
 
 // open opens everything that can fail before anything is served.
 func (d *daemon) open() error {
-	set, problems, err := d.cfg.LoadProgrammes()
-	if err != nil {
-		return fmt.Errorf("reading the programmes: %w", err)
-	}
+	set, problems := d.cfg.LoadProgrammes()
 	if n := len(serious(problems)); n > 0 {
 		return fmt.Errorf("checking the programmes: %w", problemsFound(n))
 	}
 	d.programmes.Store(set)
-	if d.guard, err = trust.New(trustOptions(d.cfg)); err != nil {
+	var err error
+	if d.guard, err = trust.New(trustOptions(d.cfg), nil); err != nil {
 		return fmt.Errorf("preparing certificates and white list: %w", err)
 	}
 	if err := d.openStore(); err != nil {
@@ -149,8 +147,14 @@ func (d *daemon) run(ctx context.Context) error {
 	d.listeners.notBuilt(d.cfg, d.log)
 	g, running := errgroup.WithContext(ctx)
 	for _, l := range d.listeners.inbound {
-		g.Go(func() error { return d.served("inbound", d.inbound.Serve(running, l.Listener, l.mode)) })
+		g.Go(func() error { return d.served("inbound", d.inbound.Serve(l.Listener, l.security)) })
 	}
+	g.Go(func() error {
+		<-running.Done()
+		late, cancel := context.WithTimeout(context.Background(), grace)
+		defer cancel()
+		return d.served("inbound", d.inbound.Shutdown(late))
+	})
 	g.Go(func() error { return d.served("outbound", d.outbound.Run(running)) })
 	g.Go(func() error { return d.served("timers", d.hub.RunTimers(running)) })
 	g.Go(func() error { return d.served("admin", d.admin.Serve(running, d.listeners.admin)) })

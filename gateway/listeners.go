@@ -8,6 +8,7 @@ import (
 
 	"github.com/relais-sante/relais/configs"
 	"github.com/relais-sante/relais/gateway/admin"
+	"github.com/relais-sante/relais/gateway/inbound"
 	"github.com/relais-sante/relais/store/journal"
 )
 
@@ -26,7 +27,7 @@ type listeners struct {
 // inboundListener is a socket for operators and how TLS begins on it.
 type inboundListener struct {
 	net.Listener
-	implicit bool // TLS from the first byte; else STARTTLS
+	security inbound.Security
 }
 
 func (l *listeners) bind(c *configs.Config) error {
@@ -35,7 +36,11 @@ func (l *listeners) bind(c *configs.Config) error {
 		if err != nil {
 			return fmt.Errorf("listening for mail: %w", err)
 		}
-		l.inbound = append(l.inbound, inboundListener{s, e.Mode == configs.ImplicitTLS})
+		security := inbound.StartTLS
+		if e.Mode == configs.ImplicitTLS {
+			security = inbound.ImplicitTLS
+		}
+		l.inbound = append(l.inbound, inboundListener{s, security})
 	}
 	for _, e := range c.Metrics.Listen {
 		s, err := net.Listen("tcp", e.Address)

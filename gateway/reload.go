@@ -34,19 +34,13 @@ func (d *daemon) reloads(ctx context.Context) {
 func (d *daemon) reload() error {
 	fresh := d.cfg
 	if d.cfg.File != "" {
-		c, problems, err := configs.Load(d.cfg.File)
-		if err != nil {
-			return fmt.Errorf("reading the configuration: %w", err)
-		}
+		c, problems := configs.Load(d.cfg.File)
 		if n := len(serious(problems)); n > 0 {
 			return fmt.Errorf("checking the configuration: %w", problemsFound(n))
 		}
 		fresh = c
 	}
-	set, problems, err := fresh.LoadProgrammes()
-	if err != nil {
-		return fmt.Errorf("reading the programmes: %w", err)
-	}
+	set, problems := fresh.LoadProgrammes()
 	if n := len(serious(problems)); n > 0 {
 		return fmt.Errorf("checking the programmes: %w", problemsFound(n))
 	}
