@@ -24,10 +24,15 @@ type ledger struct {
 	metrics *metrics
 	in      chan mailbox.Result
 	done    chan struct{}
+	// nudge tells Run that something was recorded: it may be due again.
+	nudge chan struct{}
 }
 
 func newLedger(r *Relay) *ledger {
-	return &ledger{hub: r.o.Hub, log: r.o.Log, metrics: r.metrics, in: make(chan mailbox.Result, maxBatch), done: make(chan struct{})}
+	return &ledger{
+		hub: r.o.Hub, log: r.o.Log, metrics: r.metrics,
+		in: make(chan mailbox.Result, maxBatch), done: make(chan struct{}), nudge: make(chan struct{}, 1),
+	}
 }
 
 func (l *ledger) record(job mailbox.Job, o mailbox.Outcome) {
@@ -51,6 +56,10 @@ func (l *ledger) run(ctx context.Context) {
 			}
 		}
 		l.write(ctx, batch)
+		select {
+		case l.nudge <- struct{}{}:
+		default:
+		}
 	}
 }
 

@@ -28,7 +28,8 @@ func (m *MX) Peer(domain string) string { return domain }
 
 // Verify implements Route.
 func (m *MX) Verify(cs tls.ConnectionState, domain string) error {
-	return m.trust.VerifyServer(cs, domain)
+	_, err := m.trust.VerifyServer(cs, domain)
+	return err
 }
 
 // Hops implements Route: hosts by preference, those of equal preference in

@@ -11,6 +11,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/relais-sante/relais/gateway/trust"
 	"github.com/relais-sante/relais/mailbox"
 	"github.com/relais-sante/relais/store/journal"
 )
@@ -32,15 +33,16 @@ type Hub interface {
 }
 
 // Trust is what the relay needs of gateway/trust: whom to talk to.
+// *trust.Guard is it.
 type Trust interface {
-	// ClientConfig is the TLS profile for talking to host. It does not verify
-	// by itself: the chain and the name are checked after the handshake, by
-	// one of the two below, so that the reason can be recorded.
-	ClientConfig(host string) *tls.Config
+	// ClientConfig is the TLS profile for talking to a server. It does not
+	// verify: one of the two below does, after the handshake, so that the
+	// reason can be recorded.
+	ClientConfig(serverName string) *tls.Config
 	// VerifyServer checks that the certificate is one of the domain's.
-	VerifyServer(cs tls.ConnectionState, domain string) error
+	VerifyServer(cs tls.ConnectionState, recipientDomain string) (trust.Identity, error)
 	// VerifySmarthost checks that the certificate's subject is dn.
-	VerifySmarthost(cs tls.ConnectionState, dn string) error
+	VerifySmarthost(cs tls.ConnectionState, dn string) (trust.Identity, error)
 	// Listed reports whether the domain is in the trusted space.
 	Listed(domain string) bool
 }

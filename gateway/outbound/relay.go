@@ -94,6 +94,7 @@ func (r *Relay) Run(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 		case <-r.o.Hub.Wake():
+		case <-r.ledger.nudge:
 		case <-timer.C:
 		case l := <-r.over:
 			r.end(l)

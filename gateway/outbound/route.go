@@ -97,5 +97,6 @@ func (s *Smarthost) Hops(ctx context.Context, _ string) ([]Hop, error) {
 
 // Verify implements Route.
 func (s *Smarthost) Verify(cs tls.ConnectionState, _ string) error {
-	return s.trust.VerifySmarthost(cs, s.dn)
+	_, err := s.trust.VerifySmarthost(cs, s.dn)
+	return err
 }

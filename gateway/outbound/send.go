@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"sync"
 	"time"
 
@@ -165,6 +166,9 @@ func (c *conn) body(w io.Writer, mail *mailbox.Outgoing, t Timeouts) error {
 // lastWords reads what a peer said before it closed in the middle of a mail:
 // some answer 552 and hang up rather than take all of it.
 func (c *conn) lastWords(err error, t Timeouts) error {
+	if errors.Is(err, os.ErrDeadlineExceeded) { // it stalls
+		return err
+	}
 	var reply *smtp.SMTPError
 	c.wire.allow(min(time.Second, t.Command), time.Second)
 	if _, said := c.fence.expect(0); errors.As(said, &reply) && reply.Code >= 400 {
