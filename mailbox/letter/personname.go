@@ -8,6 +8,12 @@ import (
 	"github.com/relais-sante/relais/mailbox/identity"
 )
 
+// Bounds of a person's name.
+const (
+	maxNameBytes = 200
+	maxNameWords = 8
+)
+
 // titles stand before a name and are no part of it.
 var titles = map[string]bool{
 	"dr": true, "docteur": true, "doctor": true, "pr": true, "prof": true, "professeur": true, "professor": true,
@@ -27,6 +33,9 @@ var ofSomebody = map[string]bool{
 // ("Dr Roux"). Only whole words count, and not those of a name that stands for
 // somebody else ("secrétariat du Dr Roux").
 func NameIn(lines []string, name string) bool {
+	if len(name) > maxNameBytes {
+		return false
+	}
 	forms := nameForms(name)
 	for _, l := range lines {
 		words := strings.Fields(identity.FoldName(l))
@@ -103,6 +112,7 @@ func initialForms(given, family []string) [][]string {
 // it.
 func splitName(name string) (given, family []string) {
 	words := strings.Fields(name)
+	words = words[:min(len(words), maxNameWords)]
 	for len(words) > 1 && titles[identity.FoldName(words[0])] {
 		words = words[1:]
 	}
