@@ -1,6 +1,9 @@
 package rules_test
 
 import (
+	"os"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"testing/fstest"
@@ -256,4 +259,17 @@ func FuzzLoad(f *testing.F) {
 			t.Error("filed nowhere")
 		}
 	})
+}
+
+// docs/programmes.md names everything a programme file can say.
+func TestGuideIsComplete(t *testing.T) {
+	guide, err := os.ReadFile("../docs/programmes.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, word := range slices.Concat(rules.Vocabulary(), rules.Functions()) {
+		if !regexp.MustCompile("[`. (]" + word + "[`, (.]").Match(guide) {
+			t.Errorf("the guide does not speak of %q", word)
+		}
+	}
 }

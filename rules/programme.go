@@ -7,6 +7,9 @@
 // be explained long after. It knows roles and rubrics, not people: who of a
 // team may see a message is the rights function's to say (mailbox), from the
 // decision, the team and consent.
+//
+// docs/programmes.md is the guide for those who write programme files, with
+// everything an expression can say.
 package rules
 
 import (
@@ -171,5 +174,5 @@ type Outcome struct {
 	File    string
 	Line    int
 	Matched bool
-	Error   string // an expression that failed at run time counts as not matched… and holds
+	Error   string // set when the expression failed on this message, which holds it
 }

@@ -23,12 +23,12 @@ const (
 	memoryBudget = 50000 // elements made by one evaluation
 )
 
-// builtins are the functions of the expression language that rules may use;
-// [French] adds its own. There is no clock among them: a decision must come out
-// the same when it is explained a year later.
+// builtins are the functions of the expression language that rules may use,
+// beside our own mentions. There is no clock among them: a decision must come
+// out the same when it is explained a year later.
 var builtins = []string{"all", "any", "none", "one", "count", "filter", "map", "len", "first", "last", "lower", "upper", "trim"}
 
-// compileOptions are made once: they hold no state of a compilation.
+// compileOptions are what every expression is compiled with.
 func compileOptions() []expr.Option {
 	options := []expr.Option{
 		expr.Env(Facts{}), expr.AsBool(), expr.MaxNodes(maxNodes), expr.DisableAllBuiltins(),
