@@ -1,8 +1,6 @@
 package configs
 
 import (
-	"net"
-	"os"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -237,42 +235,6 @@ func filePath(s Secret) Path {
 func within(path, dir string) bool {
 	rel, err := filepath.Rel(dir, path)
 	return err == nil && rel != ".." && !strings.HasPrefix(rel, ".."+string(filepath.Separator))
-}
-
-// CheckFiles reports the files and folders of the configuration that are not
-// there. It is apart from [Load] since init and tests load before they exist.
-func (c *Config) CheckFiles() []Problem {
-	k := &checker{Config: c}
-	for _, f := range []struct {
-		path Path
-		at   []any
-	}{
-		{c.Programmes, []any{"programmes"}},
-		{c.TLS.Cert, []any{"tls", "cert"}},
-		{c.TLS.Key, []any{"tls", "key"}},
-		{c.TLS.ClientCert, []any{"tls", "client_cert"}},
-		{c.TLS.ClientKey, []any{"tls", "client_key"}},
-		{c.TLS.Authorities, []any{"tls", "authorities"}},
-		{c.TLS.CRLDir, []any{"tls", "crl_dir"}},
-		{c.Trust.WhiteList, []any{"trust", "white_list"}},
-		{c.Keys.RecoveryKey, []any{"keys", "recovery_key"}},
-		{filePath(c.Keys.HubKey), []any{"keys", "hub_key"}},
-		{filePath(c.Keys.Passphrase), []any{"keys", "passphrase"}},
-	} {
-		if f.path == "" {
-			continue
-		}
-		if _, err := os.Stat(string(f.path)); err != nil {
-			k.at(noFile, map[string]any{"path": string(f.path)}, f.at...)
-		}
-	}
-	return k.problems
-}
-
-// HostPort splits an address that [Load] has checked.
-func (e Endpoint) HostPort() (host, port string) {
-	host, port, _ = net.SplitHostPort(e.Address)
-	return host, port
 }
 
 // Texts of the problems this package finds.

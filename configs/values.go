@@ -105,6 +105,12 @@ func (e Endpoint) String() string {
 // Loopback reports whether only this machine reaches the address.
 func (e Endpoint) Loopback() bool { return loopback(e.Address) }
 
+// HostPort splits an address that [Load] has checked.
+func (e Endpoint) HostPort() (host, port string) {
+	host, port, _ = net.SplitHostPort(e.Address)
+	return host, port
+}
+
 func validAddress(address string) bool {
 	host, port, err := net.SplitHostPort(address)
 	if err != nil || strings.ContainsAny(host, " /@") {
