@@ -21,8 +21,9 @@ const codeSymbols = "bcdfghjkmnpqrstvwxz23456789"
 // character moves the sum by weight × difference, swapping two by difference
 // of weights × difference of values: neither is a multiple of 29, so neither
 // change gives another code, wherever the two swapped characters stand. (No
-// weighted sum modulo 26 or 27 can do that.) The price is that 2 draws in 29
-// have no check character; they are drawn again.
+// weighted sum modulo 27, the number of symbols, can do that for every two
+// places.) The price is that 2 draws in 29 have no check character; they are
+// drawn again.
 const codeModulus = 29
 
 // NewCode draws a pathway code from random. It fails only as random does.

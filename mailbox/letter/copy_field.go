@@ -2,18 +2,11 @@ package letter
 
 import (
 	"encoding/base64"
-	"net/netip"
 	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf8"
-
-	"github.com/relais-sante/relais/store/journal"
 )
-
-// ErrAddress says that an address cannot stand in a header that needs no
-// SMTPUTF8.
-const ErrAddress journal.Fault = "not a mail address in ASCII"
 
 // Lengths of written lines, CRLF apart.
 const (
@@ -29,33 +22,31 @@ const (
 	maxSubject = 2000
 )
 
-// maxAddress is the longest address (RFC 5321 §4.5.3.1.3, brackets apart).
-const maxAddress = 254
-
 // fieldWriter writes header fields, folded, in ASCII, each ended by CRLF. Its
 // methods take care that no value can end its field: text goes through
 // [cleanText], tokens are checked by who passes them.
 type fieldWriter struct {
-	b   []byte
-	col int // of the current line
+	b     []byte
+	col   int  // of the current line
+	first bool // nothing of the field's value is written yet
 }
 
 // begin starts a field.
 func (w *fieldWriter) begin(name string) {
 	w.b = append(append(w.b, name...), ':')
-	w.col = len(name) + 1
+	w.col, w.first = len(name)+1, true
 }
 
 // token writes a word that is not to be broken, on a new line if it does not
 // fit. The first of a field stays beside the name: programs mistake a first
 // line without value for an empty field.
 func (w *fieldWriter) token(s string) {
-	if w.col+1+len(s) > foldAt && w.b[len(w.b)-1] != ':' {
+	if w.col+1+len(s) > foldAt && !w.first {
 		w.b = append(w.b, "\r\n"...)
 		w.col = 0
 	}
 	w.b = append(append(w.b, ' '), s...)
-	w.col += 1 + len(s)
+	w.col, w.first = w.col+1+len(s), false
 }
 
 func (w *fieldWriter) end() { w.b = append(w.b, "\r\n"...) }
@@ -146,7 +137,7 @@ func (w *fieldWriter) encoded(s string) {
 	for s != "" {
 		// The rest of the line, if a useful piece fits; else a whole one.
 		room := min(encodedWord, foldAt-w.col-1)
-		if room < 30 && w.b[len(w.b)-1] != ':' {
+		if room < 30 && !w.first {
 			room = encodedWord
 		}
 		room -= len(coding.start) + len("?=")
@@ -251,54 +242,6 @@ func cleanText(s string, limit int) string {
 // some scripts need, are kept.
 func hidden(r rune) bool {
 	return unicode.Is(unicode.Cf, r) && r != '\u200c' && r != '\u200d' || r == '\u3164' || r == '\uFFA0'
-}
-
-// addrSpec checks an address and gives it as it stands in a header (RFC 5322
-// §3.4.1). A local part whose dots stand side by side or at an end is put in
-// quotes; those that need quotes for anything else are refused: nobody has
-// them but who wants to be misread.
-func addrSpec(address string) (string, error) {
-	at := strings.LastIndexByte(address, '@')
-	if at <= 0 || len(address) > maxAddress {
-		return "", ErrAddress
-	}
-	local, domain := address[:at], address[at+1:]
-	if !dotAtom(domain) && !literal(domain) {
-		return "", ErrAddress
-	}
-	if dotAtom(local) {
-		return address, nil
-	}
-	if !dotAtom(strings.ReplaceAll("x"+local+"x", ".", "")) {
-		return "", ErrAddress
-	}
-	return `"` + local + `"@` + domain, nil
-}
-
-// dotAtom reports whether s is a dot-atom of RFC 5322 §3.2.3.
-func dotAtom(s string) bool {
-	for atom := range strings.SplitSeq(s, ".") {
-		if atom == "" {
-			return false
-		}
-		for i := range len(atom) {
-			c := atom[i]
-			if !(c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || strings.IndexByte("!#$%&'*+-/=?^_`{|}~", c) >= 0) {
-				return false
-			}
-		}
-	}
-	return true
-}
-
-// literal reports whether s is an address in place of a domain (RFC 5321
-// §4.1.3).
-func literal(s string) bool {
-	if len(s) < 2 || s[0] != '[' || s[len(s)-1] != ']' {
-		return false
-	}
-	_, err := netip.ParseAddr(strings.TrimPrefix(s[1:len(s)-1], "IPv6:"))
-	return err == nil
 }
 
 // safeTokens keeps of words those that can stand in a field as they are.

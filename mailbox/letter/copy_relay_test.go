@@ -87,7 +87,8 @@ func checkRelayed(t interface {
 		t.Errorf("subject reads %q, want %q", got, want)
 	}
 	for name, pair := range map[string][2]Mailbox{"From": {one(env.From), c.From}, "To": {one(env.To), c.To}} {
-		if pair[0].Address != pair[1].Address || pair[0].Name != cleanText(pair[1].Name, maxName) {
+		// Reading takes the quotes off that Outlook puts around addresses.
+		if pair[0].Address != pair[1].Address || pair[0].Name != withoutOutlookQuotes(cleanText(pair[1].Name, maxName)) {
 			t.Errorf("%s reads %q, want %q", name, pair[0], pair[1])
 		}
 	}
@@ -108,6 +109,13 @@ func checkRelayed(t interface {
 	if v, _ := after.Value("X-Relais-Pathway"); v != c.Pathway {
 		t.Errorf("X-Relais-Pathway reads %q", v)
 	}
+}
+
+func withoutOutlookQuotes(name string) string {
+	if n := len(name); n > 1 && name[0] == '\'' && name[n-1] == '\'' {
+		return strings.TrimSpace(name[1 : n-1])
+	}
+	return name
 }
 
 func one(list []Mailbox) Mailbox {

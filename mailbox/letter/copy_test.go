@@ -243,7 +243,7 @@ func anyText() *rapid.Generator[string] {
 		rapid.String(),
 		rapid.StringMatching(`[A-Za-zéèàçœ ,.;:()<>@"\\'=?_-]{0,120}`),
 		rapid.Map(rapid.SliceOfN(rapid.SampledFrom([]string{
-			"a", " ", "é", "\r\n", "\n", "\r", "\x00", "Bcc: x@y", "=?utf-8?q?a?=", "=?", "?=", "\u202e", "\u2066", "\u2028", "𝒳", "👩‍⚕️", "\xff", `"`, `\`, "<", ",", strings.Repeat("m", 300),
+			"a", " ", "Re: ", "é", "\r\n", "\n", "\r", "\x00", "Bcc: x@y", "=?utf-8?q?a?=", "=?", "?=", "\u202e", "\u2066", "\u2028", "𝒳", "👩‍⚕️", "\xff", `"`, `\`, "<", ",", strings.Repeat("m", 300),
 		}), 0, 40), func(p []string) string { return strings.Join(p, "") }),
 	)
 }
