@@ -172,7 +172,6 @@ func (h *stub) taken() [][]byte {
 // house is a server under test with its surroundings.
 type house struct {
 	*Server
-	hub      Hub
 	stub     *stub
 	guard    *trust.Guard
 	options  trust.Options
@@ -256,7 +255,7 @@ func start(t testing.TB, security Security, change func(*Options)) *house {
 		ctx, cancel := context.WithTimeout(context.Background(), 100*time.Millisecond)
 		defer cancel()
 		server.Shutdown(ctx) // whatever the test left open is cut
-		if err := <-served; err != nil {
+		if err := <-served; err != nil && !errors.Is(err, ErrStopped) {
 			t.Errorf("serving: %v", err)
 		}
 		if strings.Contains(h.log.String(), marker) {

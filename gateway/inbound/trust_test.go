@@ -1,0 +1,125 @@
+package inbound
+
+import (
+	"crypto/tls"
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/relais-sante/relais/gateway/trust"
+)
+
+const secured = `C: EHLO mail.chu.example
+	S+ 250
+	C: MAIL FROM:<` + marker + `@chu.example> SIZE=5 ENVID=e1
+	S+ 250
+	C: RCPT TO:<abc@parcours.example>
+	S+ 250
+	C: DATA
+	S+ 354
+	C: a
+	C: .
+	S+ 250`
+
+// One line of the journal tells all there is to tell of a message, and the hub
+// gets the envelope with what the peer proved.
+func TestJournalAndEnvelope(t *testing.T) {
+	h := start(t, StartTLS, nil)
+	p := client(t, h)
+	p.until(`S+ 220
+		C: STARTTLS
+		S+ 220
+		TLS chu
+		` + secured)
+	e := h.stub.envelope
+	name, err := trust.ParseName(e.Peer.Name)
+	want, _ := trust.ParseName(dnCHU)
+	if err != nil || !name.Equal(want) || e.Peer.Where != p.conn.LocalAddr().String() {
+		t.Errorf("peer %+v", e.Peer)
+	}
+	if !e.Peer.SpeaksFor("chu.example") || e.Peer.SpeaksFor("chg.example") {
+		t.Error("the peer speaks for the wrong domains")
+	}
+	if e.MailFrom != marker+"@chu.example" || e.Size != 5 || e.EnvID != "e1" || e.Via != "smtp" || e.Received.IsZero() || len(e.Rcpts) != 1 {
+		t.Errorf("envelope %+v", e)
+	}
+	var found map[string]any
+	for line := range strings.Lines(h.log.String()) {
+		var entry map[string]any
+		if err := json.Unmarshal([]byte(line), &entry); err != nil {
+			t.Fatal(err)
+		}
+		if entry["msg"] == "message" {
+			found = entry
+		}
+	}
+	for key, want := range map[string]any{
+		"outcome": "filed", "size": 3.0, "tls": "TLS 1.3", "operator": "mail.chu.example", "message": "m1", "pathway": "abc",
+		"peer": p.conn.LocalAddr().String(), "copies": 0.0,
+	} {
+		if found[key] != want {
+			t.Errorf("%s is %v, want %v", key, found[key], want)
+		}
+	}
+	if found["session"] == "" || found["duration"] == nil {
+		t.Errorf("journal: %v", found)
+	}
+	for name, want := range map[string]float64{
+		"relais_inbound_connections_total": 1, "relais_inbound_connections_open": 1, "relais_inbound_message_bytes_total": 3,
+		"relais_inbound_messages_total": 1,
+	} {
+		if got := value(t, h, name); got != want {
+			t.Errorf("%s is %v, want %v", name, got, want)
+		}
+	}
+}
+
+// A certificate revoked while its connection is up is refused at the next MAIL,
+// and at resumed and new connections; none of them is dropped.
+func TestReloadReachesLiveConnections(t *testing.T) {
+	h := start(t, StartTLS, nil)
+	p := client(t, h)
+	p.until(`S+ 220
+		C: STARTTLS
+		S+ 220
+		TLS chu
+		` + secured)
+	crl, err := world().authority.Revoke(world().certs["chu"])
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(h.options.CRLDir, "test.crl"), crl, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := h.guard.Reload(h.options); err != nil {
+		t.Fatal(err)
+	}
+	p.until(`C: MAIL FROM:<roux@chu.example>
+		S: 550 5.7.1 *revoque* / *revoked*
+		C: NOOP
+		S+ 250`)
+	if got := value(t, h, "relais_inbound_refusals_total", "at", "mail"); got != 1 {
+		t.Errorf("counted %v refusals at MAIL", got)
+	}
+}
+
+// A resumed session is as good as a whole handshake: the certificate is known.
+func TestResumedSession(t *testing.T) {
+	h := start(t, ImplicitTLS, nil)
+	config := &tls.Config{
+		InsecureSkipVerify: true, Certificates: []tls.Certificate{world().certs["chu"]},
+		ClientSessionCache: tls.NewLRUClientSessionCache(1), ServerName: "localhost",
+	}
+	for i := range 2 {
+		p := client(t, h)
+		conn := tls.Client(p.conn, config)
+		p.use(conn)
+		p.until(`S+ 220
+			` + secured)
+		if resumed := conn.ConnectionState().DidResume; resumed != (i == 1) {
+			t.Errorf("connection %d: resumed %v", i, resumed)
+		}
+	}
+}
