@@ -72,8 +72,10 @@ func LoadWhiteList(path string) (*WhiteList, error) {
 // DNCertificatOperateur; what else an entry holds (contacts) is not kept. It
 // reads in one pass and never more than one entry at a time, takes no document
 // type and no entities but XML's own five.
-func ReadWhiteList(r io.Reader) (*WhiteList, error) {
-	limited := &io.LimitedReader{R: r, N: maxListBytes + 1}
+func ReadWhiteList(r io.Reader) (*WhiteList, error) { return readWhiteList(r, maxListBytes) }
+
+func readWhiteList(r io.Reader, limit int64) (*WhiteList, error) {
+	limited := &io.LimitedReader{R: r, N: limit + 1}
 	p := listReader{
 		d:    xml.NewDecoder(limited),
 		list: &WhiteList{domains: map[string]map[string]bool{}, known: map[string]bool{}},

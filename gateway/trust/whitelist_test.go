@@ -102,7 +102,7 @@ func TestWhiteListRefused(t *testing.T) {
 		}
 	}
 	endless := io.MultiReader(strings.NewReader("<ListeBlancheMSSante>"), &repeat{text: "<a></a>   "})
-	if _, err := ReadWhiteList(endless); !errors.Is(err, ErrListTooLarge) {
+	if _, err := readWhiteList(endless, 1<<20); !errors.Is(err, ErrListTooLarge) {
 		t.Errorf("an endless list: %v", err)
 	}
 	// A field longer than any name spoils its entry, and no more than that.
