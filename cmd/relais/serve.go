@@ -1,0 +1,55 @@
+package main
+
+import (
+	"context"
+	"log/slog"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"github.com/relais-sante/relais/gateway"
+	"github.com/relais-sante/relais/mailbox/texts"
+	"github.com/relais-sante/relais/store/journal"
+)
+
+// serveCommand runs the daemon until SIGTERM; SIGHUP has it read certificates,
+// white list and programmes again.
+func (c *cli) serveCommand() *cobra.Command {
+	return c.command("serve", []string{"servir"}, 0, 0, func(ctx context.Context, _ []string) error {
+		config, err := c.usable()
+		if err != nil {
+			return err
+		}
+		var level slog.Level
+		if err := level.UnmarshalText([]byte(config.Log.Level)); err != nil {
+			return err
+		}
+		hangup := make(chan os.Signal, 1)
+		signal.Notify(hangup, syscall.SIGHUP)
+		defer signal.Stop(hangup)
+		reload := make(chan struct{})
+		go func() {
+			for {
+				select {
+				case <-hangup:
+				case <-ctx.Done():
+					return
+				}
+				select {
+				case reload <- struct{}{}:
+				case <-ctx.Done():
+					return
+				}
+			}
+		}()
+		err = gateway.Serve(ctx, gateway.Options{
+			Config: config, Log: journal.New(c.errs, level), Version: buildInfo().Version, Reload: reload,
+		})
+		if err != nil {
+			return failed(texts.T(c.locale, "cli.serve-failed", map[string]any{"problem": err.Error()}))
+		}
+		return nil
+	})
+}

@@ -1,0 +1,73 @@
+package main
+
+import (
+	"context"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/relais-sante/relais/gateway/admin"
+	"github.com/relais-sante/relais/mailbox/texts"
+)
+
+func (c *cli) statusCommand() *cobra.Command {
+	return c.command("status", []string{"etat", "état"}, 0, 0, func(ctx context.Context, _ []string) error {
+		hub, err := c.hub()
+		if err != nil {
+			return err
+		}
+		s, err := hub.Status(ctx)
+		if err != nil {
+			return err
+		}
+		return c.show(s, func() { c.status(s) })
+	})
+}
+
+func (c *cli) status(s admin.Status) {
+	health := texts.T(c.locale, "cli.ready", map[string]any{"duration": texts.Duration(c.locale, time.Since(s.Started))})
+	if !s.Ready {
+		health = texts.T(c.locale, "cli.not-ready", nil)
+	}
+	since := func(t *time.Time) string {
+		if t == nil {
+			return ""
+		}
+		return ", " + texts.T(c.locale, "cli.oldest", map[string]any{"duration": c.ago(t)})
+	}
+	queue := texts.T(c.locale, "cli.queue-state", map[string]any{"queued": s.Queue.Queued, "failed": s.Queue.Failed}) + since(s.OldestUndelivered)
+	held := texts.T(c.locale, "cli.held-state", map[string]any{"n": s.Held}) + since(s.OldestHeld)
+	list := texts.T(c.locale, "cli.no-white-list", nil)
+	if w := s.WhiteList; w.Active {
+		list = texts.T(c.locale, "cli.white-list", map[string]any{
+			"n": w.Domains, "age": texts.Duration(c.locale, time.Duration(w.AgeHours)*time.Hour),
+		})
+	}
+	pairs := []any{
+		texts.ID("cli.col-hub"), s.Domain + " · " + health,
+		texts.ID("cli.col-version"), s.Version,
+		texts.ID("cli.col-inbound"), strings.Join(s.Listeners.Inbound, ", "),
+		texts.ID("cli.col-submission"), strings.Join(s.Listeners.Submission, ", "),
+		texts.ID("cli.col-imap"), strings.Join(s.Listeners.IMAP, ", "),
+		texts.ID("cli.col-admin"), strings.Join(s.Listeners.Admin, ", "),
+		texts.ID("cli.col-metrics"), strings.Join(s.Listeners.Metrics, ", "),
+		texts.ID("cli.col-queue"), queue,
+		texts.ID("cli.col-triage"), held,
+		texts.ID("cli.col-white-list"), list,
+		texts.ID("cli.col-store"), texts.T(c.locale, "cli.store-state", map[string]any{
+			"pathways": s.Store.Pathways, "messages": s.Store.Messages,
+			"size": texts.Size(c.locale, s.Store.SegmentBytes+s.Store.IndexBytes),
+		}),
+	}
+	for _, cert := range s.Certificates {
+		use := texts.ID("cli.certificate-" + cert.Use)
+		pairs = append(pairs, texts.ID("cli.col-certificate"), texts.T(c.locale, "cli.certificate", map[string]any{
+			"use": word(texts.T(c.locale, use, nil), use), "subject": cert.Subject, "date": c.day(cert.NotAfter),
+		}))
+	}
+	c.fields(pairs...)
+	for _, w := range s.Warnings {
+		c.line(texts.T(c.locale, "cli.warning", map[string]any{"text": w}))
+	}
+}

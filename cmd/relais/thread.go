@@ -1,0 +1,176 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/relais-sante/relais/gateway/admin"
+	"github.com/relais-sante/relais/mailbox"
+	"github.com/relais-sante/relais/mailbox/texts"
+	"github.com/relais-sante/relais/store"
+)
+
+func (c *cli) threadCommands() *cobra.Command {
+	return c.group("thread", []string{"fil"}, c.threadShow())
+}
+
+func (c *cli) threadShow() *cobra.Command {
+	var as string
+	cmd := c.command("show", []string{"voir"}, 1, 1, func(ctx context.Context, args []string) error {
+		hub, err := c.hub()
+		if err != nil {
+			return err
+		}
+		t, err := hub.Thread(ctx, nobody, args[0], as)
+		if err != nil {
+			return err
+		}
+		return c.show(t, func() {
+			c.line(texts.T(c.locale, "cli.thread-title", map[string]any{"pathway": t.Pathway, "n": len(t.Messages)}))
+			names := c.names(ctx, hub, t.Pathway)
+			for _, m := range t.Messages {
+				fmt.Fprintln(c.out)
+				c.message(m, names)
+			}
+		})
+	})
+	cmd.Flags().StringVar(&as, "as", "", "")
+	return cmd
+}
+
+// names gives the names of everyone who is or was in a team by member. Without
+// them the ids must do.
+func (c *cli) names(ctx context.Context, hub *admin.Client, pathway string) map[string]string {
+	names := map[string]string{}
+	team, err := hub.Team(ctx, nobody, pathway, true)
+	if err != nil {
+		return names
+	}
+	for _, m := range team {
+		names[m.Member] = m.Name
+	}
+	return names
+}
+
+// named lists members as "m2 Claire Petit".
+func named(members []string, names map[string]string) string {
+	var all []string
+	for _, id := range members {
+		all = append(all, strings.TrimSpace(id+" "+names[id]))
+	}
+	return strings.Join(all, ", ")
+}
+
+// message writes one entry of the timeline: who and when, what, where it is
+// filed, and what became of each copy.
+func (c *cli) message(m mailbox.MessageView, names map[string]string) {
+	head := c.minute(m.Date) + "  " + c.author(m.Author)
+	if m.Kind != string(store.KindPost) {
+		head += " · " + c.kindWord(m.Kind)
+	}
+	if m.Urgent {
+		head += " · " + texts.T(c.locale, "cli.urgent", nil)
+	}
+	c.line(head)
+	c.line("  " + m.Subject)
+	if m.Retracted != nil {
+		c.line("  " + texts.T(c.locale, "cli.retracted", map[string]any{"date": c.minute(*m.Retracted), "reason": m.Reason}))
+	}
+	about := ""
+	if m.About != "" {
+		about = strings.TrimSpace(m.Outcome + " " + c.box(m.AboutBox) + " (" + m.About + ")")
+	}
+	c.fieldsAt(2,
+		texts.ID("cli.col-message"), m.ID,
+		texts.ID("cli.col-rubrics"), texts.List(c.locale, m.Rubrics),
+		texts.ID("cli.col-documents"), c.documents(m.Documents),
+		texts.ID("cli.col-answers"), m.Parent,
+		texts.ID("cli.col-about"), about,
+		texts.ID("cli.col-moved-to"), m.MovedTo,
+	)
+	var rows [][]string
+	for _, d := range m.Deliveries {
+		rows = append(rows, []string{"→ " + c.box(d.Mailbox), named(d.Members, names), c.delivery(d, names)})
+	}
+	if len(rows) > 0 {
+		c.grid(nil, rows, 2)
+	}
+}
+
+// delivery says in words where a copy is, and what is known of its reading.
+func (c *cli) delivery(d mailbox.DeliveryView, names map[string]string) string {
+	said := []string{c.deliveryWord(d.State)}
+	if d.Kind != "" && d.Kind != "copy" {
+		said = []string{c.kindWord(d.Kind) + ", " + said[0]}
+	}
+	switch store.DeliveryState(d.State) {
+	case store.Queued, store.Sending, store.OnHold, store.Failed:
+		if d.Attempts > 0 {
+			said = append(said, texts.T(c.locale, "cli.attempts", map[string]any{"n": d.Attempts}))
+		}
+		if d.NextAttempt != nil && d.Attempts > 0 && d.State == string(store.Queued) {
+			said = append(said, texts.T(c.locale, "cli.next-attempt", map[string]any{"date": c.minute(*d.NextAttempt)}))
+		}
+		if d.LastError != "" {
+			said = append(said, c.lastError(d.LastError))
+		}
+	case store.Cancelled:
+		said = append(said, c.cancelled(d.LastError))
+	case store.Partial:
+		said = append(said, texts.T(c.locale, "cli.withheld", map[string]any{"documents": texts.List(c.locale, d.Withheld)}))
+	}
+	for _, s := range d.Seen {
+		if s.State == "" || s.State == "no" {
+			continue
+		}
+		seen := named([]string{s.Member}, names) + " : " + c.seenWord(s.State)
+		if s.At != nil {
+			seen += " (" + c.minute(*s.At) + ")"
+		}
+		said = append(said, seen)
+	}
+	return strings.Join(said, " · ")
+}
+
+func (c *cli) messageCommands() *cobra.Command {
+	return c.group("message", []string{"courrier"},
+		c.messageShow(), c.messageRetract(), c.messageMove(), c.messageRefile(), c.messageResend(), c.messageAuthor())
+}
+
+func (c *cli) messageDone(ctx context.Context, hub *admin.Client, m mailbox.MessageView, err error, done texts.ID) error {
+	if err != nil {
+		return err
+	}
+	return c.show(m, func() {
+		if done != "" {
+			c.line(texts.T(c.locale, done, map[string]any{"message": m.ID}))
+		}
+		c.message(m, c.names(ctx, hub, m.Pathway))
+		c.fieldsAt(2,
+			texts.ID("cli.col-pathway"), m.Pathway,
+			texts.ID("cli.col-message-id"), m.MessageID,
+			texts.ID("cli.col-size"), texts.Size(c.locale, m.Size),
+			texts.ID("cli.col-rules"), strings.Join(m.Rules, ", "),
+			texts.ID("cli.col-clue"), m.Author.Clue,
+			texts.ID("cli.col-corrected-by"), m.Author.CorrectedBy,
+		)
+		for i, d := range m.Documents {
+			c.fieldsAt(2, texts.ID("cli.col-document"),
+				strings.Join(nonEmpty(strconv.Itoa(i+1)+".", d.Filename, d.Title, d.Type, d.Code, d.Rubric), " "))
+		}
+	})
+}
+
+func nonEmpty(words ...string) []string {
+	var kept []string
+	for _, w := range words {
+		if w != "" {
+			kept = append(kept, w)
+		}
+	}
+	return kept
+}
