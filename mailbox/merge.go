@@ -96,7 +96,7 @@ func (h *Hub) unite(a, b *store.Pathway, by Actor) {
 	for i := range a.Members {
 		m := &a.Members[i]
 		active := m.ActiveAt(now)
-		n := sameMember(b, m)
+		n := samePerson(b, m)
 		if n == nil {
 			c := *m
 			c.ID, c.Periods = nextMember(b), slices.Clone(m.Periods)
@@ -128,6 +128,13 @@ func (h *Hub) unite(a, b *store.Pathway, by Actor) {
 	a.Patient = store.Patient{}
 	a.Status, a.MergedInto = store.PathwayClosed, b.Code
 	a.Events = append(a.Events, store.Event{At: now, By: by.Name, Status: a.Status, Reason: mergedWord})
+}
+
+// samePerson finds a member of another pathway in this one.
+func samePerson(b *store.Pathway, m *store.Member) *store.Member {
+	stranger := *m
+	stranger.ID = "" // an id means nothing in another pathway
+	return sameMember(b, &stranger)
 }
 
 // uniteConsents takes over consents where b has none of its own, and a

@@ -274,8 +274,9 @@ func (h *Hub) Pathway(ctx context.Context, by Actor, code string) (PathwayView, 
 // listPage is how many records one read of a list takes from the store.
 const listPage = 200
 
-// Pathways lists pathways in the order of their codes. With an INS or a mailbox
-// the look-ups are asked; otherwise the pages are gone through until the limit.
+// Pathways lists pathways, in an order of no meaning; After is the last code
+// seen. With an INS or a mailbox the look-ups are asked; otherwise the pages are
+// gone through until the limit.
 func (h *Hub) Pathways(ctx context.Context, by Actor, f PathwayFilter) ([]PathwayView, error) {
 	views := []PathwayView{}
 	take := func(p *store.Pathway) bool {

@@ -51,7 +51,21 @@ func (h *Hub) join(tx store.Tx, p *store.Pathway, prog *rules.Programme, r Membe
 	if err != nil {
 		return nil, nil, err
 	}
-	now := h.o.Now()
+	m, err := admit(p, n, h.o.Now())
+	if err != nil {
+		return nil, nil, err
+	}
+	box, err := h.ensureBox(tx, m, r.Type != "", r.BoxName)
+	if err != nil {
+		return nil, nil, err
+	}
+	m.Type = box.Type
+	return m, append(warnings, h.teamWarnings(p, prog, m)...), nil
+}
+
+// admit lets n into the team from now on: as somebody new, or as who left and
+// comes back.
+func admit(p *store.Pathway, n *store.Member, now time.Time) (*store.Member, error) {
 	m := sameMember(p, n)
 	switch {
 	case m == nil:
@@ -59,18 +73,13 @@ func (h *Hub) join(tx store.Tx, p *store.Pathway, prog *rules.Programme, r Membe
 		p.Members = append(p.Members, *n)
 		m = &p.Members[len(p.Members)-1]
 	case m.ActiveAt(now):
-		return nil, nil, fail("member-exists", map[string]any{"member": string(m.ID), "pathway": string(p.Code)})
+		return nil, fail("member-exists", map[string]any{"member": string(m.ID), "pathway": string(p.Code)})
 	default:
 		n.ID, n.Periods, n.Former, n.MergedAs = m.ID, m.Periods, m.Former, m.MergedAs
 		*m = *n
 	}
 	m.Periods = append(m.Periods, store.Period{From: now})
-	box, err := h.ensureBox(tx, m, r.Type != "", r.BoxName)
-	if err != nil {
-		return nil, nil, err
-	}
-	m.Type = box.Type
-	return m, append(warnings, h.teamWarnings(p, prog, m)...), nil
+	return m, nil
 }
 
 // nextMember gives an id that no member of the pathway ever had.
@@ -86,11 +95,11 @@ func nextMember(p *store.Pathway) store.MemberID {
 func memberID(n int) store.MemberID { return store.MemberID("m" + strconv.Itoa(n)) }
 
 // sameMember finds the person of a record in the team, present or past: the
-// same name at the same mailbox.
+// same name at the same mailbox, under another id.
 func sameMember(p *store.Pathway, n *store.Member) *store.Member {
 	for i := range p.Members {
 		m := &p.Members[i]
-		if m.Mailbox == n.Mailbox && identity.NameKey(m.Name) == identity.NameKey(n.Name) {
+		if m.ID != n.ID && m.Mailbox == n.Mailbox && identity.NameKey(m.Name) == identity.NameKey(n.Name) {
 			return m
 		}
 	}
@@ -169,12 +178,9 @@ func (h *Hub) UpdateMember(ctx context.Context, by Actor, r MemberUpdate) (Membe
 			return err
 		}
 		old := *m
-		fields, warnings, err := h.amend(prog, m, r)
+		fields, warnings, err := h.amend(p, prog, m, r)
 		if err != nil {
 			return err
-		}
-		if other := sameMember(p, m); other != nil && other.ID != m.ID {
-			return fail("member-exists", map[string]any{"member": string(other.ID), "pathway": string(p.Code)})
 		}
 		if m.Mailbox != old.Mailbox {
 			box, err := h.ensureBox(tx, m, false, "")
@@ -182,9 +188,6 @@ func (h *Hub) UpdateMember(ctx context.Context, by Actor, r MemberUpdate) (Membe
 				return err
 			}
 			m.Type = box.Type
-			if !slices.Contains(m.Former, old.Mailbox) {
-				m.Former = append(m.Former, old.Mailbox)
-			}
 		}
 		if err := h.save(tx, p); err != nil {
 			return err
@@ -204,7 +207,8 @@ func (h *Hub) UpdateMember(ctx context.Context, by Actor, r MemberUpdate) (Membe
 }
 
 // amend writes the given fields into m and names them.
-func (h *Hub) amend(prog *rules.Programme, m *store.Member, r MemberUpdate) (fields, warnings []string, err error) {
+func (h *Hub) amend(p *store.Pathway, prog *rules.Programme, m *store.Member, r MemberUpdate) (fields, warnings []string, err error) {
+	old := m.Mailbox
 	for _, f := range []struct {
 		name string
 		to   *string
@@ -250,6 +254,12 @@ func (h *Hub) amend(prog *rules.Programme, m *store.Member, r MemberUpdate) (fie
 	}
 	if len(fields) == 0 {
 		return nil, nil, fail("nothing-to-change", nil)
+	}
+	if other := sameMember(p, m); other != nil {
+		return nil, nil, fail("member-exists", map[string]any{"member": string(other.ID), "pathway": string(p.Code)})
+	}
+	if m.Mailbox != old && !slices.Contains(m.Former, old) {
+		m.Former = append(slices.Clone(m.Former), old)
 	}
 	return fields, warnings, nil
 }

@@ -129,7 +129,9 @@ func (h *Hub) addressed(v store.View, held *store.Held) (*store.Pathway, error) 
 func tellable(held *store.Held) bool { return held.Trusted && !held.Auto && held.MailFrom != "" }
 
 // toSender is a notice to the sender of a held message. It belongs to the
-// pathway written to, so that its row goes with it.
+// pathway written to, so that its row goes with it. The sender's subject is not
+// quoted, as it may name another pathway or child: the date, and In-Reply-To,
+// tell which mail it is about.
 func (h *Hub) toSender(held *store.Held, p *store.Pathway, kind, subject string, paragraphs ...string) notice {
 	n := notice{
 		kind: kind, to: held.MailFrom, prog: h.programmeOf(held), held: held.ID, answers: held.RFCID,
@@ -150,7 +152,7 @@ func (h *Hub) announceToSender(tx store.Tx, held *store.Held, p *store.Pathway, 
 		subject, first = texts.ID("notices.held-again-subject"), texts.ID("notices.held-again")
 	}
 	return h.queueNotice(tx, h.toSender(held, p, noticeHeld, texts.T(h.o.Locale, subject, nil),
-		texts.T(h.o.Locale, first, map[string]any{"mail": h.quote(held.Received, held.Subject), "to": writtenTo(held)}),
+		texts.T(h.o.Locale, first, map[string]any{"mail": h.quote(held.Received, ""), "to": writtenTo(held)}),
 		texts.T(h.o.Locale, texts.ID("notices.why-"+held.Reason), nil),
 		texts.T(h.o.Locale, "notices.held-next", nil), h.phone(p)))
 }
@@ -247,7 +249,7 @@ func (h *Hub) tellNotTransmitted(tx store.Tx, held *store.Held, reason string, e
 			decided += " " + texts.T(h.o.Locale, "notices.not-transmitted-reason", map[string]any{"reason": reason})
 		}
 		n := h.toSender(held, p, noticeNotTransmitted, texts.T(h.o.Locale, "notices.not-transmitted-subject", nil),
-			texts.T(h.o.Locale, "notices.not-transmitted", map[string]any{"mail": h.quote(held.Received, held.Subject), "to": writtenTo(held)}),
+			texts.T(h.o.Locale, "notices.not-transmitted", map[string]any{"mail": h.quote(held.Received, ""), "to": writtenTo(held)}),
 			texts.T(h.o.Locale, texts.ID("notices.why-"+held.Reason), nil), decided,
 			texts.T(h.o.Locale, "notices.not-transmitted-next", nil), h.phone(p))
 		if err := h.queueNotice(tx, n); err != nil {
