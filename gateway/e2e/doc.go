@@ -1,0 +1,11 @@
+// Package e2e tests the whole program from outside, as its users meet it: the
+// real binary, real sockets, real peers. It holds tests only.
+//
+//	hub_test.go      starting, killing and asking a hub
+//	sink_test.go     the peers' side: an SMTP server that counts, and misbehaves
+//	crash_test.go    kill -9 under load
+//	faults_test.go   peers that refuse, drop, stall
+//	clear_test.go    nothing in clear on disk
+//	corpus_test.go   malformed mail, taken or refused, read back byte for byte
+//	peers_test.go    Postfix, Dovecot, swaks, mutt, openssl
+package e2e
