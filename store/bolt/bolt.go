@@ -246,7 +246,11 @@ func (s *Store) DropKey(ctx context.Context, o store.Owner) error {
 	if o == hubOwner || o == traceOwner {
 		return journal.Fault("the hub's own keys cannot be dropped")
 	}
-	return s.keys.DropKey(ctx, o)
+	if err := s.keys.DropKey(ctx, o); err != nil {
+		return err
+	}
+	s.pathways.forget(store.PathwayCode(o.ID))
+	return nil
 }
 
 // Mac implements [store.Store].

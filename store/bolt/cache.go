@@ -51,6 +51,12 @@ func (c *pathwayCache) put(code store.PathwayCode, row []byte, p *store.Pathway)
 	c.m[code] = e
 }
 
+func (c *pathwayCache) forget(code store.PathwayCode) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.m, code)
+}
+
 // clonePathway copies all that a caller could change. A test compares it with
 // what encoding and decoding would give, so that a field cannot be forgotten.
 func clonePathway(p *store.Pathway) *store.Pathway {
@@ -62,6 +68,7 @@ func clonePathway(p *store.Pathway) *store.Pathway {
 		m := &q.Members[i]
 		m.AlsoFrom = slices.Clone(m.AlsoFrom)
 		m.Periods = slices.Clone(m.Periods)
+		m.Former = slices.Clone(m.Former)
 	}
 	return &q
 }

@@ -33,6 +33,11 @@ const clearVersion = 1 // first byte of rows in clear
 type view struct {
 	s  *Store
 	tx *bolt.Tx
+
+	// The pathway asked for last and its handle: most of what is read or
+	// written in one go is about one pathway.
+	code   store.PathwayCode
+	handed seal.Handle
 }
 
 var _ store.View = (*view)(nil)
@@ -104,7 +109,10 @@ func (v *view) lookup(use string, parts ...string) []byte {
 }
 
 func (v *view) handle(c store.PathwayCode) []byte {
-	h := v.s.keys.Handle(pathwayOwner(c))
+	if c != v.code || c == "" {
+		v.code, v.handed = c, v.s.keys.Handle(pathwayOwner(c))
+	}
+	h := v.handed
 	return h[:]
 }
 

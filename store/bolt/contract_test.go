@@ -1,6 +1,7 @@
 package bolt
 
 import (
+	"context"
 	"crypto/rand"
 	"encoding/hex"
 	"testing"
@@ -9,6 +10,8 @@ import (
 	"github.com/relais-sante/relais/store/seal"
 	"github.com/relais-sante/relais/store/storetest"
 )
+
+var bg = context.Background()
 
 // place is a directory with keys, to open stores in.
 type place struct {
@@ -48,6 +51,11 @@ func (p *place) open(change func(*Options)) (*Store, error) {
 		change(&o)
 	}
 	return Open(o)
+}
+
+// leave lets go of the keystore, for another process.
+func (p *place) leave() {
+	p.keys.Close()
 }
 
 func (p *place) mustOpen(change func(*Options)) *Store {

@@ -172,11 +172,9 @@ func (t *tx) putCopyID(d *store.Delivery) error {
 // note remembers a delivery for the commit record of its message.
 func (t *tx) note(d *store.Delivery) {
 	if t.copies == nil {
-		t.copies = make(map[store.MessageID][]copyNote)
+		t.copies = make(map[store.MessageID][]*store.Delivery)
 	}
-	t.copies[d.Message] = append(t.copies[d.Message], copyNote{
-		ID: d.ID, Mailbox: d.Mailbox, Members: d.Members, RFCID: d.RFCID, From: d.From, To: d.To, Subject: d.Subject,
-	})
+	t.copies[d.Message] = append(t.copies[d.Message], d)
 }
 
 // moveLive keeps bucketLive and the counters.

@@ -43,7 +43,6 @@ type draft struct {
 	finished bool
 	over     bool // kept by a commit, or discarded
 	lent     bool // a reader may look at blocks
-	err      error
 }
 
 // blockPool holds sealed chunks: full chunks are all of one length.

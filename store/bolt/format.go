@@ -11,11 +11,6 @@ import (
 	"github.com/relais-sante/relais/store"
 )
 
-// formatVersion is the format of the index this program writes. A change of
-// any row that an older program could not read, or that this one could not
-// read from an older one, takes the next number and a step in migrations.
-const formatVersion = 1
-
 // Buckets. "H" is the handle of a pathway (12 bytes), "L(x)" the first 16 bytes
 // of a keyed look-up hash, numbers are big endian, "·" joins.
 var (
@@ -102,7 +97,10 @@ type step struct {
 	run func(*Store, *bolt.Tx) error
 }
 
-// migrations are all steps ever, in order. Step 1 makes a new index.
+// migrations are all steps ever, in order; the last one's number is the format
+// this program writes. A change of any row that an older program could not read,
+// or that this one could not read from an older one, is the next step. Step 1
+// makes a new index.
 var migrations = []step{{1, create}}
 
 // create makes an empty index.

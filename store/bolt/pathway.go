@@ -154,8 +154,8 @@ func nonEmpty(s string) []string {
 	return []string{s}
 }
 
-// addresses are the boxes and declared sending addresses of everyone who is or
-// was in the team.
+// addresses are the boxes, present and former, and the declared sending
+// addresses of everyone who is or was in the team.
 func addresses(p *store.Pathway) []string {
 	var out []string
 	for i := range p.Members {
@@ -164,6 +164,9 @@ func addresses(p *store.Pathway) []string {
 			out = append(out, string(m.Mailbox))
 		}
 		for _, a := range m.AlsoFrom {
+			out = append(out, string(a))
+		}
+		for _, a := range m.Former {
 			out = append(out, string(a))
 		}
 	}

@@ -25,19 +25,9 @@ type commitRecord struct {
 type commitDetail struct {
 	Message *store.Message `cbor:"1,keyasint,omitempty"` // rubrics, UIDs, author included
 	Held    *store.Held    `cbor:"2,keyasint,omitempty"`
-	Copies  []copyNote     `cbor:"3,keyasint,omitempty"`
-}
-
-// copyNote is a delivery made with the message. Whether it went out is not
-// known to the segment: salvaged, it is held.
-type copyNote struct {
-	ID      store.DeliveryID `cbor:"1,keyasint"`
-	Mailbox store.Address    `cbor:"2,keyasint"`
-	Members []store.MemberID `cbor:"3,keyasint,omitempty"`
-	RFCID   string           `cbor:"4,keyasint,omitempty"`
-	From    string           `cbor:"5,keyasint,omitempty"`
-	To      string           `cbor:"6,keyasint,omitempty"`
-	Subject string           `cbor:"7,keyasint,omitempty"`
+	// Copies are the deliveries made with the message. Whether they went out
+	// is not known here: salvaged, they are held.
+	Copies []*store.Delivery `cbor:"3,keyasint,omitempty"`
 }
 
 // filed is a message or held message of this Commit.

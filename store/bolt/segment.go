@@ -243,10 +243,10 @@ func (g *segments) acquire(name string) (*segFile, error) {
 		return nil, fmt.Errorf("opening segment %s: %w", name, err)
 	}
 	head := make([]byte, segHead)
-	if _, err := io.ReadFull(osf, head); err == nil {
-		err = checkSegmentHead(head)
-	} else {
+	if _, err = io.ReadFull(osf, head); err != nil {
 		err = store.ErrCorrupt
+	} else {
+		err = checkSegmentHead(head)
 	}
 	if err != nil {
 		osf.Close()

@@ -24,7 +24,7 @@ type tx struct {
 	orphans []string            // large segments to remove afterwards
 	lanes   map[string]struct{} // that got items
 	filed   []*filed            // for the commit records
-	copies  map[store.MessageID][]copyNote
+	copies  map[store.MessageID][]*store.Delivery
 }
 
 var _ store.Tx = (*tx)(nil)

@@ -91,6 +91,10 @@ func (k *Keys) rowCipher(o store.Owner) (cipher.AEAD, error) {
 		return nil, err
 	}
 	k.rows.put(o, c)
+	// The key may have been dropped meanwhile, and the cache cleaned before this.
+	if again, err := k.get(o); err != nil || again != e {
+		k.rows.forget(o)
+	}
 	return c, nil
 }
 

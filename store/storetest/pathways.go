@@ -101,6 +101,7 @@ func lookupsFollow(t *testing.T, b *bench) {
 
 	p.Patient.INS, p.Patient.NameKey = "2bbbbbbb", "soleil"
 	p.Members[0].AlsoFrom = nil
+	p.Members[0].Former, p.Members[0].Mailbox = []store.Address{"anne@chu.example"}, "anne@chg.example"
 	p.Members = append(p.Members, store.Member{ID: "m2", Mailbox: "idec@chu.example"})
 	b.commit(func(t store.Tx) error { return t.PutPathway(p) })
 	for range 2 {
@@ -110,6 +111,8 @@ func lookupsFollow(t *testing.T, b *bench) {
 		find("by new name", both[:1], name("soleil"))
 		find("by dropped address", both[1:], box("anne2@chu.example"))
 		find("by new box", both[:1], box("idec@chu.example"))
+		find("by the box a member moved to", both[:1], box("anne@chg.example"))
+		find("by the box a member had", both, box("anne@chu.example"))
 		b.reopen()
 	}
 	_ = other
