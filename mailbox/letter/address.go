@@ -37,6 +37,7 @@ type addressParser struct {
 	noComment  bool
 	raw        strings.Builder // of the element being read, without comments
 	phrase     strings.Builder // and without quotes
+	after      strings.Builder // what stands behind the address: junk, or the next name
 	comment    string
 	angle      string
 	hasBracket bool
@@ -80,6 +81,10 @@ func (p *addressParser) parse() {
 }
 
 func (p *addressParser) plain(s string) {
+	if p.hasBracket {
+		p.after.WriteString(s)
+		return
+	}
 	p.raw.WriteString(s)
 	p.phrase.WriteString(s)
 }
@@ -101,12 +106,16 @@ func (p *addressParser) quoted() {
 		p.at++
 		return
 	}
-	p.raw.WriteString(p.in[p.at : p.at+end+2])
+	words := &p.after
+	if !p.hasBracket {
+		p.raw.WriteString(p.in[p.at : p.at+end+2])
+		words = &p.phrase
+	}
 	for i := 0; i < end; i++ {
 		if rest[i] == '\\' && i+1 < end {
 			i++
 		}
-		p.phrase.WriteByte(rest[i])
+		words.WriteByte(rest[i])
 	}
 	p.at += end + 2
 }
@@ -131,7 +140,9 @@ func (p *addressParser) readComment() {
 // bracket reads <address>. Without the closing bracket it ends at a comma.
 func (p *addressParser) bracket() {
 	if p.hasBracket { // the comma between two addresses is missing
+		next := p.after.String()
 		p.endElement()
+		p.plain(next)
 	}
 	rest := p.in[p.at+1:]
 	end := strings.IndexAny(rest, "<>")
@@ -179,6 +190,7 @@ func (p *addressParser) endGroup() {
 func (p *addressParser) reset() {
 	p.raw.Reset()
 	p.phrase.Reset()
+	p.after.Reset()
 	p.comment, p.angle, p.hasBracket = "", "", false
 }
 

@@ -62,8 +62,8 @@ type Index struct {
 	Fields    []Field  `cbor:"4,keyasint"` // of the top-level header, in order
 	Envelope  Envelope `cbor:"5,keyasint"`
 	Root      Part     `cbor:"6,keyasint"`
-	BodySum   []byte   `cbor:"7,keyasint"` // SHA-256 of the bytes after the header
-	Defects   []Defect `cbor:"8,keyasint,omitempty"`
+	BodySum   []byte   `cbor:"7,keyasint"`            // SHA-256 of the bytes after the header
+	Defects   []Defect `cbor:"8,keyasint,omitempty"`  // by offset
 	EightBit  bool     `cbor:"9,keyasint,omitempty"`  // body has bytes above 127
 	LongLine  int      `cbor:"10,keyasint,omitempty"` // longest line in bytes, CRLF apart
 	BareCRLF  bool     `cbor:"11,keyasint,omitempty"` // a CR or LF stood alone

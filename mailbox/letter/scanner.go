@@ -2,11 +2,13 @@ package letter
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/sha256"
 	"encoding/binary"
 	"errors"
 	"hash"
 	"io"
+	"slices"
 	"sync"
 
 	"github.com/relais-sante/relais/store/journal"
@@ -122,6 +124,7 @@ func (s *Scanner) Close() (*Reading, error) {
 		return nil, ErrScannerClosed
 	}
 	s.closed = true
+	s.base = s.size
 	s.lastLine()
 	s.finish()
 	x := s.index
@@ -129,6 +132,9 @@ func (s *Scanner) Close() (*Reading, error) {
 	x.BodySum = s.body.Sum(nil)
 	x.BareCRLF = s.crs != s.crlfs || s.lfs != s.crlfs
 	x.FinalCRLF = s.eol == 2
+	slices.SortStableFunc(x.Defects, func(a, b Defect) int {
+		return cmp.Or(cmp.Compare(a.At, b.At), cmp.Compare(a.Kind, b.Kind))
+	})
 	reading := &Reading{
 		Index:          x,
 		Text:           s.text(s.limits.TextBytes),
