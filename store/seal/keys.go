@@ -49,19 +49,19 @@ type Keys struct {
 	now    func() time.Time
 	epoch  *epoch
 
-	mu       sync.RWMutex
-	keys     map[store.Owner]*key
-	dropped  map[store.Owner]bool
-	handles  map[Handle]store.Owner
-	pending  []*waiting
-	writing  bool
-	closed   bool
-	idle     *sync.Cond // signalled when writing turns false
-	file     *os.File
-	end      int64 // of the durable records
-	rows     aeads
-	lookups  [keySize]byte // key of handles, set once by the first hub key
-	haveLook bool
+	mu      sync.RWMutex
+	keys    map[store.Owner]*key
+	dropped map[store.Owner]bool
+	handles map[Handle]store.Owner
+	pending []*waiting
+	writing bool
+	closed  bool
+	idle    *sync.Cond // signalled when writing turns false
+	file    *os.File
+	end     int64 // of the durable records
+	rows    aeads
+	lookups *hasher // nil until the hub's own secret is there
+	macs    *hasher
 }
 
 // key is an owner's secret and what was derived from it so far.
@@ -360,13 +360,13 @@ func (k *Keys) settle(batch []*waiting, n int, err error) {
 			delete(k.keys, o)
 			k.rows.forget(o)
 			k.dropped[o] = true
-			if k.haveLook {
+			if k.lookups != nil {
 				delete(k.handles, k.handleOf(o))
 			}
 		default:
 			k.keys[o] = &key{secret: w.rec.secret, made: w.rec.made}
 			delete(k.dropped, o)
-			if k.haveLook {
+			if k.lookups != nil {
 				k.handles[k.handleOf(o)] = o
 			}
 		}

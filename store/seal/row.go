@@ -6,8 +6,10 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"fmt"
+	"hash"
 	"io"
 	"math/bits"
+	"sync"
 
 	"github.com/relais-sante/relais/store"
 )
@@ -129,15 +131,15 @@ type Handle [12]byte
 func (k *Keys) index() {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	k.lookups = derive(k.keys[hubOwner].secret[:], "look-ups")
-	k.haveLook = true
+	secret := k.keys[hubOwner].secret[:]
+	k.lookups, k.macs = newHasher(derive(secret, "look-ups")), newHasher(derive(secret, "mac"))
 	for o := range k.keys {
 		k.handles[k.handleOf(o)] = o
 	}
 }
 
 func (k *Keys) handleOf(o store.Owner) Handle {
-	sum := keyedHash(k.lookups[:], "owner", string(o.Kind), o.ID)
+	sum := k.lookups.hash("owner", string(o.Kind), o.ID)
 	return Handle(sum[:len(Handle{})])
 }
 
@@ -155,22 +157,29 @@ func (k *Keys) OwnerOf(h Handle) (store.Owner, bool) {
 // Lookup is a keyed hash for keys of the index. Its key is apart from that of
 // [Keys.Mac], so that the index can be keyed anew without changing addresses.
 func (k *Keys) Lookup(use string, parts ...string) [32]byte {
-	return keyedHash(k.lookups[:], use, parts...)
+	return k.lookups.hash(use, parts...)
 }
 
 // Mac is a keyed hash that never changes over the life of the hub.
 func (k *Keys) Mac(use string, parts ...string) [32]byte {
-	e, err := k.get(hubOwner)
-	if err != nil {
-		panic(err) // made at open and never dropped
-	}
-	sub := derive(e.secret[:], "mac")
-	return keyedHash(sub[:], use, parts...)
+	return k.macs.hash(use, parts...)
 }
 
-// keyedHash is HMAC-SHA256 over parts that cannot run into one another.
-func keyedHash(key []byte, use string, parts ...string) (out [32]byte) {
-	h := hmac.New(sha256.New, key)
+// hasher computes HMAC-SHA256 under one key. Setting a key up costs as much as
+// hashing, so states are kept.
+type hasher struct{ states sync.Pool }
+
+func newHasher(key [keySize]byte) *hasher {
+	h := new(hasher)
+	h.states.New = func() any { return hmac.New(sha256.New, key[:]) }
+	return h
+}
+
+// hash hashes parts so that they cannot run into one another.
+func (h *hasher) hash(use string, parts ...string) (out [32]byte) {
+	state := h.states.Get().(hash.Hash)
+	defer h.states.Put(state)
+	state.Reset()
 	var buf [256]byte
 	b := binary.BigEndian.AppendUint32(buf[:0], uint32(len(use)))
 	b = append(b, use...)
@@ -178,7 +187,7 @@ func keyedHash(key []byte, use string, parts ...string) (out [32]byte) {
 		b = binary.BigEndian.AppendUint32(b, uint32(len(p)))
 		b = append(b, p...)
 	}
-	h.Write(b)
-	h.Sum(out[:0])
+	state.Write(b)
+	state.Sum(out[:0])
 	return out
 }
