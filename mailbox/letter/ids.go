@@ -20,7 +20,8 @@ func parseIDs(v string, limit int) []string {
 	var ids []string
 	add := func(id string) {
 		// White space inside is what a bad folding left.
-		if id = strings.Trim(withoutSpace(id), "<>,;"); id != "" && len(id) <= maxIDBytes {
+		id = strings.Trim(withoutSpace(id), "<>,;")
+		if id != "" && len(id) <= maxIDBytes && !strings.ContainsAny(id, "<>") {
 			ids = append(ids, id)
 		}
 	}
