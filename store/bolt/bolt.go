@@ -37,6 +37,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"math"
 	"os"
 	"path/filepath"
 	"sync"
@@ -130,10 +131,13 @@ func (o *Options) fill() error {
 		o.SegmentSize = 256 << 20
 	}
 	if o.InitialMmapSize == 0 {
-		o.InitialMmapSize = 1 << 32 // 32-bit machines: see below
-		if ^uint(0)>>32 != 0 {
-			o.InitialMmapSize <<= 2
+		o.InitialMmapSize = 1 << 30
+		if math.MaxInt > math.MaxInt32 {
+			o.InitialMmapSize <<= 4
 		}
+	}
+	if o.MaxIndexBytes > 0 {
+		o.InitialMmapSize = min(o.InitialMmapSize, o.MaxIndexBytes)
 	}
 	if o.LockTimeout == 0 {
 		o.LockTimeout = time.Second
@@ -192,50 +196,6 @@ func (s *Store) start() error {
 		return err
 	}
 	return s.tidy()
-}
-
-func (s *Store) openIndex() (*bolt.DB, error) {
-	db, err := bolt.Open(filepath.Join(s.o.Dir, "index.db"), 0o600, &bolt.Options{
-		Timeout:         s.o.LockTimeout,
-		NoFreelistSync:  true,
-		FreelistType:    bolt.FreelistMapType,
-		InitialMmapSize: s.o.InitialMmapSize,
-		MaxSize:         s.o.MaxIndexBytes,
-		NoStatistics:    true,
-		OpenFile:        s.o.files.OpenFile,
-	})
-	switch {
-	case errors.Is(err, berrors.ErrTimeout):
-		return nil, fmt.Errorf("locking index: another process has it open: %w", store.ErrUnavailable)
-	case errors.Is(err, berrors.ErrInvalid), errors.Is(err, berrors.ErrVersionMismatch), errors.Is(err, berrors.ErrChecksum):
-		return nil, fmt.Errorf("opening index: %w", store.ErrCorrupt)
-	case err != nil:
-		return nil, fmt.Errorf("opening index: %w", fault(err))
-	}
-	return db, nil
-}
-
-// load reads the state that the committer goes on from.
-func (s *Store) load() error {
-	st, err := s.readState()
-	if err != nil {
-		return err
-	}
-	s.state = *st
-	s.published.Store(st)
-	return nil
-}
-
-func (s *Store) readState() (*state, error) {
-	st := new(state)
-	err := s.db.View(func(btx *bolt.Tx) error {
-		v := view{s: s, tx: btx}
-		return v.get(bucketMeta, keyState, hubOwner, st)
-	})
-	if err != nil {
-		return nil, fmt.Errorf("reading state: %w", err)
-	}
-	return st, nil
 }
 
 // NewKey implements [store.Store].

@@ -231,30 +231,3 @@ func (s *Store) afterFailure(err error) {
 		s.o.failed()
 	}
 }
-
-// reopen opens the index anew and goes on from what it holds.
-func (s *Store) reopen() error {
-	s.dbMu.Lock()
-	defer s.dbMu.Unlock()
-	if s.db != nil {
-		if err := s.db.Close(); err != nil {
-			s.log.Error("closing a failed index", "err", fault(err))
-		}
-		s.db = nil
-	}
-	db, err := s.openIndex()
-	if err != nil {
-		return fmt.Errorf("opening the index again: %w", err)
-	}
-	s.db = db
-	if s.seg != nil {
-		s.seg.f.Close()
-		s.seg = nil // which one it is, and where it ends, the index says
-	}
-	if err := s.load(); err != nil {
-		db.Close()
-		s.db = nil
-		return err
-	}
-	return nil
-}

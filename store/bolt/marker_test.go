@@ -1,7 +1,12 @@
 package bolt
 
 import (
+	"bytes"
+	"encoding/hex"
+	"os"
+	"path/filepath"
 	"reflect"
+	"strings"
 	"testing"
 	"time"
 
@@ -165,4 +170,69 @@ func scramble(v reflect.Value) {
 			scramble(v.Field(i))
 		}
 	}
+}
+
+// Marker words, in every field of every record and in messages, are nowhere in
+// the directory: not after commits, not in drafts that never were committed, not
+// after a kill in the middle.
+func TestNothingInClear(t *testing.T) {
+	p := newPlace(t)
+	s := p.mustOpen(nil)
+	const marker = "MARQUEUR"
+	text := strings.Repeat("Bonjour "+marker+" ", 10)
+	fillWithMarkers(t, s, marker, text)
+	// Drafts that wait, small and large, finished or not.
+	for _, size := range []int{1000, 200000, 3 << 20} {
+		for _, finish := range []bool{false, true} {
+			d, err := s.Create(bg, int64(size))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer d.Discard()
+			if _, err := d.Write([]byte(strings.Repeat(text, size/len(text)))); err != nil {
+				t.Fatal(err)
+			}
+			if finish {
+				if err := d.Finish(); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+	}
+	files := searchClear(t, p.seal.DataDir, marker)
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	searchClear(t, p.seal.DataDir, marker)
+	if files < 5 { // index, keystore, shared segment, large ones
+		t.Errorf("only %d files were searched", files)
+	}
+}
+
+func searchClear(t *testing.T, dir, marker string) int {
+	t.Helper()
+	files := 0
+	// Also as the names of files, in other spellings, and in the encodings that
+	// text most easily gets into.
+	words := []string{marker, strings.ToLower(marker), hex.EncodeToString([]byte(marker)), "TUFSUVVFVVI", "279035121518989"}
+	err := filepath.WalkDir(dir, func(path string, e os.DirEntry, err error) error {
+		if err != nil || e.IsDir() {
+			return err
+		}
+		files++
+		b, err := os.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		for _, w := range words {
+			if bytes.Contains(b, []byte(w)) || strings.Contains(e.Name(), w) {
+				t.Errorf("%s holds the marker as %q", e.Name(), w)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return files
 }

@@ -1,0 +1,124 @@
+package bolt
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/relais-sante/relais/store"
+)
+
+// The chain of traces fits, and the head tells how far it goes.
+func TestTraceChain(t *testing.T) {
+	p := newPlace(t)
+	s := p.mustOpen(nil)
+	for i := range 20 {
+		f := store.Application
+		if i%3 == 0 {
+			f = store.Technical
+		}
+		if err := s.Commit(bg, func(t store.Tx) error { return t.Trace(store.Trace{Family: f, Action: "x", Object: fmt.Sprint(i)}) }); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := s.View(bg, func(sv store.View) error {
+		v := sv.(*view)
+		for f, key := range familyKeys {
+			list, err := v.Traces(f, 0, 0)
+			if err != nil {
+				return err
+			}
+			var prev []byte
+			for _, r := range list {
+				if !bytes.Equal(r.Prev, prev) {
+					t.Errorf("%s: trace %d does not follow", f, r.Seq)
+				}
+				b, err := encode(r)
+				if err != nil {
+					return err
+				}
+				sum := sha256.Sum256(b)
+				prev = sum[:]
+			}
+			var head chainHead
+			if err := v.get(bucketHeads, []byte{key}, traceOwner, &head); err != nil {
+				return err
+			}
+			if int(head.Count) != len(list) || head.Seq != list[len(list)-1].Seq || !bytes.Equal(head.Hash[:], prev) {
+				t.Errorf("%s: the head says %d traces", f, head.Count)
+			}
+		}
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Commit records carry what a salvage needs, sealed.
+func TestCommitRecords(t *testing.T) {
+	p, thread := filled(t)
+	s := p.mustOpen(nil)
+	b, err := os.ReadFile(p.segment("s-00000001.seg"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := checkSegmentHead(b); err != nil {
+		t.Fatal(err)
+	}
+	var found []store.MessageID
+	for at := segHead; at < len(b); {
+		h, ok := decodeRecordHead(b[at:])
+		if !ok {
+			if strings.Trim(string(b[at:]), "\x00") != "" {
+				t.Fatalf("no record at %d", at)
+			}
+			break
+		}
+		payload := b[at+recHead : at+recHead+int(h.length)]
+		if sha256.Sum256(payload) != h.sum {
+			t.Errorf("checksum of the record at %d", at)
+		}
+		at += recHead + int(h.length)
+		if h.kind != recCommit {
+			continue
+		}
+		var rec commitRecord
+		if err := decoding.Unmarshal(payload, &rec); err != nil {
+			t.Fatal(err)
+		}
+		owner, ok := s.keys.OwnerOf([12]byte(rec.Owner))
+		if !ok {
+			t.Fatal("owner not found by handle")
+		}
+		clear, err := s.keys.OpenRow(nil, owner, bucketCommit, h.id[:], rec.Detail)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var d commitDetail
+		if err := decoding.Unmarshal(clear, &d); err != nil {
+			t.Fatal(err)
+		}
+		found = append(found, d.Message.ID)
+		want := thread[len(found)-1]
+		if d.Message.Seq != want.Seq || d.Message.Filings[0] != want.Filings[0] || len(d.Copies) != 1 || d.Message.Blob.Segment != rec.Segment {
+			t.Errorf("record %d does not tell the message", len(found))
+		}
+	}
+	if len(found) != len(thread) {
+		t.Errorf("%d commit records, want %d", len(found), len(thread))
+	}
+}
+
+func FuzzSegmentRecord(f *testing.F) {
+	h := recordHead{kind: recMessage, seq: 3, length: 10}
+	f.Add(h.encode())
+	f.Fuzz(func(t *testing.T, b []byte) {
+		h, ok := decodeRecordHead(b)
+		if ok && !bytes.Equal(h.encode(), b[:recHead]) && bytes.Equal(b[5:8], []byte{0, 0, 0}) {
+			t.Error("a record's header does not come back as it was")
+		}
+	})
+}

@@ -1,0 +1,83 @@
+package bolt
+
+import (
+	"errors"
+	"fmt"
+	"path/filepath"
+
+	bolt "go.etcd.io/bbolt"
+	berrors "go.etcd.io/bbolt/errors"
+
+	"github.com/relais-sante/relais/store"
+)
+
+func (s *Store) openIndex() (*bolt.DB, error) {
+	db, err := bolt.Open(filepath.Join(s.o.Dir, "index.db"), 0o600, &bolt.Options{
+		Timeout:         s.o.LockTimeout,
+		NoFreelistSync:  true,
+		FreelistType:    bolt.FreelistMapType,
+		InitialMmapSize: s.o.InitialMmapSize,
+		MaxSize:         s.o.MaxIndexBytes,
+		NoStatistics:    true,
+		OpenFile:        s.o.files.OpenFile,
+	})
+	switch {
+	case errors.Is(err, berrors.ErrTimeout):
+		return nil, fmt.Errorf("locking index: another process has it open: %w", store.ErrUnavailable)
+	case errors.Is(err, berrors.ErrInvalid), errors.Is(err, berrors.ErrVersionMismatch), errors.Is(err, berrors.ErrChecksum):
+		return nil, fmt.Errorf("opening index: %w", store.ErrCorrupt)
+	case err != nil:
+		return nil, fmt.Errorf("opening index: %w", fault(err))
+	}
+	return db, nil
+}
+
+// load reads the state that the committer goes on from.
+func (s *Store) load() error {
+	st, err := s.readState()
+	if err != nil {
+		return err
+	}
+	s.state = *st
+	s.published.Store(st)
+	return nil
+}
+
+func (s *Store) readState() (*state, error) {
+	st := new(state)
+	err := s.db.View(func(btx *bolt.Tx) error {
+		v := view{s: s, tx: btx}
+		return v.get(bucketMeta, keyState, hubOwner, st)
+	})
+	if err != nil {
+		return nil, fmt.Errorf("reading state: %w", err)
+	}
+	return st, nil
+}
+
+// reopen opens the index anew and goes on from what it holds.
+func (s *Store) reopen() error {
+	s.dbMu.Lock()
+	defer s.dbMu.Unlock()
+	if s.db != nil {
+		if err := s.db.Close(); err != nil {
+			s.log.Error("closing a failed index", "err", fault(err))
+		}
+		s.db = nil
+	}
+	db, err := s.openIndex()
+	if err != nil {
+		return fmt.Errorf("opening the index again: %w", err)
+	}
+	s.db = db
+	if s.seg != nil {
+		s.seg.f.Close()
+		s.seg = nil // which one it is, and where it ends, the index says
+	}
+	if err := s.load(); err != nil {
+		db.Close()
+		s.db = nil
+		return err
+	}
+	return nil
+}

@@ -1,0 +1,130 @@
+package seal
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"syscall"
+
+	"github.com/relais-sante/relais/store"
+)
+
+type waiting struct {
+	rec    record
+	needed bool // false: the record would change nothing
+	done   chan struct{}
+	err    error
+}
+
+// write queues w and waits until it is durable. Whoever finds nobody writing
+// writes for all who wait. Once queued it cannot be taken back, so ctx is only
+// asked before.
+func (k *Keys) write(ctx context.Context, w *waiting) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	w.done = make(chan struct{})
+	k.mu.Lock()
+	if k.closed {
+		k.mu.Unlock()
+		return errClosed
+	}
+	k.pending = append(k.pending, w)
+	if k.writing {
+		k.mu.Unlock()
+		<-w.done
+		return w.err
+	}
+	k.writing = true
+	for len(k.pending) > 0 {
+		batch := k.pending
+		k.pending = nil
+		k.sift(batch)
+		k.mu.Unlock()
+		n, err := k.writeBatch(batch)
+		k.mu.Lock()
+		k.settle(batch, n, err)
+	}
+	k.writing = false
+	k.idle.Broadcast()
+	k.mu.Unlock()
+	return w.err
+}
+
+// sift marks the records of a batch that change something: of several keys made
+// at once for one owner the first stands, since something may be sealed with it
+// by the time the second is asked for.
+func (k *Keys) sift(batch []*waiting) {
+	has := map[store.Owner]bool{}
+	for _, w := range batch {
+		o := w.rec.owner
+		there, seen := has[o]
+		if !seen {
+			there = k.keys[o] != nil
+		}
+		w.needed = there == (w.rec.kind == recordTombstone)
+		has[o] = w.rec.kind == recordKey
+	}
+}
+
+// writeBatch makes a batch durable and returns its length.
+func (k *Keys) writeBatch(batch []*waiting) (int, error) {
+	var b []byte
+	var err error
+	for _, w := range batch {
+		if !w.needed {
+			continue
+		}
+		if b, err = k.epoch.appendRecord(b, &w.rec, k.end, k.random); err != nil {
+			return 0, err
+		}
+	}
+	if len(b) == 0 {
+		return 0, nil
+	}
+	_, err = k.file.WriteAt(b, k.end)
+	if err == nil {
+		err = k.file.Sync()
+	}
+	if err != nil {
+		// What was written of it must not come back at the next start.
+		_ = k.file.Truncate(k.end)
+		return 0, storeFault(err)
+	}
+	return len(b), nil
+}
+
+// settle makes a durable batch visible and wakes who waited for it.
+func (k *Keys) settle(batch []*waiting, n int, err error) {
+	k.end += int64(n)
+	for _, w := range batch {
+		w.err = err
+		o := w.rec.owner
+		switch {
+		case err != nil || !w.needed:
+		case w.rec.kind == recordTombstone:
+			delete(k.keys, o)
+			k.rows.forget(o)
+			k.dropped[o] = true
+			if k.lookups != nil {
+				delete(k.handles, k.handleOf(o))
+			}
+		default:
+			k.keys[o] = &key{secret: w.rec.secret, made: w.rec.made}
+			delete(k.dropped, o)
+			if k.lookups != nil {
+				k.handles[k.handleOf(o)] = o
+			}
+		}
+		close(w.done)
+	}
+}
+
+// storeFault gives write errors the names that callers know.
+func storeFault(err error) error {
+	switch {
+	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT), errors.Is(err, syscall.EFBIG):
+		return fmt.Errorf("%w: %w", store.ErrFull, err)
+	}
+	return fmt.Errorf("%w: %w", store.ErrUnavailable, err)
+}

@@ -1,0 +1,180 @@
+package seal
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	pgp "github.com/ProtonMail/go-crypto/openpgp/v2"
+
+	"github.com/relais-sante/relais/store"
+	"github.com/relais-sante/relais/store/journal"
+)
+
+// Options say where keys lie and what opens them.
+type Options struct {
+	DataDir  string // the keystore lies here
+	EpochDir string // epoch keys lie here; must be outside DataDir
+	Hub      Source // the hub key
+	// Passphrase, if not nil, is mixed into the hub key with Argon2id.
+	Passphrase Source
+	// Recovery, if not nil, is the offline key that new epochs are also
+	// encrypted to. Only its public half may be here.
+	Recovery *pgp.Entity
+	Rand     io.Reader        // default: crypto/rand
+	Now      func() time.Time // default: time.Now
+}
+
+func (o *Options) fill() error {
+	if o.Rand == nil {
+		o.Rand = rand.Reader
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	data, err := filepath.Abs(o.DataDir)
+	if err != nil {
+		return err
+	}
+	epochs, err := filepath.Abs(o.EpochDir)
+	if err != nil {
+		return err
+	}
+	if rel, err := filepath.Rel(data, epochs); err == nil && filepath.IsLocal(rel) {
+		return journal.Fault("epoch_dir must lie outside data_dir")
+	}
+	return nil
+}
+
+func (o *Options) secrets() (hub, passphrase []byte, err error) {
+	if hub, err = hubKey(o.Hub); err != nil {
+		return nil, nil, err
+	}
+	if o.Passphrase != nil {
+		if passphrase, err = o.Passphrase.Secret(); err != nil {
+			return nil, nil, fmt.Errorf("passphrase: %w", err)
+		}
+		passphrase = trimLineEnd(passphrase)
+	}
+	return hub, passphrase, nil
+}
+
+func trimLineEnd(b []byte) []byte {
+	for len(b) > 0 && (b[len(b)-1] == '\n' || b[len(b)-1] == '\r') {
+		b = b[:len(b)-1]
+	}
+	return b
+}
+
+func keystorePath(dir string) string { return filepath.Join(dir, "keystore") }
+
+// Create makes the first epoch key and an empty keystore. Both folders must
+// exist; what is there already is never overwritten ([ErrExists]).
+func Create(o Options) error {
+	if err := o.fill(); err != nil {
+		return fmt.Errorf("creating keys: %w", err)
+	}
+	hub, passphrase, err := o.secrets()
+	if err != nil {
+		return fmt.Errorf("creating keys: %w", err)
+	}
+	for _, path := range []string{keystorePath(o.DataDir), epochPath(o.EpochDir, 1)} {
+		if _, err := os.Lstat(path); !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("creating keys: %w", ErrExists)
+		}
+	}
+	e := &epoch{number: 1, made: o.Now()}
+	if _, err := io.ReadFull(o.Rand, e.key[:]); err != nil {
+		return fmt.Errorf("creating keys: %w", err)
+	}
+	if _, err := io.ReadFull(o.Rand, e.store[:]); err != nil {
+		return fmt.Errorf("creating keys: %w", err)
+	}
+	b, err := e.encode(hub, passphrase, o.Recovery, o.Rand)
+	if err != nil {
+		return fmt.Errorf("creating keys: %w", err)
+	}
+	if err := writeNew(epochPath(o.EpochDir, 1), b); err != nil {
+		return fmt.Errorf("writing epoch 1: %w", err)
+	}
+	if err := writeNew(keystorePath(o.DataDir), encodeHead(1, e.store)); err != nil {
+		return fmt.Errorf("writing keystore: %w", err)
+	}
+	return nil
+}
+
+// Open opens an existing keystore and locks it against other processes
+// ([ErrInUse]). It returns [ErrHubKey] when hub key or passphrase do not fit and
+// [ErrNoEpoch] when epoch_dir lacks the epoch key.
+func Open(o Options) (*Keys, error) {
+	if err := o.fill(); err != nil {
+		return nil, fmt.Errorf("opening keystore: %w", err)
+	}
+	hub, passphrase, err := o.secrets()
+	if err != nil {
+		return nil, fmt.Errorf("opening keystore: %w", err)
+	}
+	f, err := os.OpenFile(keystorePath(o.DataDir), os.O_RDWR, 0)
+	if err != nil {
+		return nil, fmt.Errorf("opening keystore: %w", err)
+	}
+	k := &Keys{
+		random: o.Rand, now: o.Now, file: f,
+		keys: map[store.Owner]*key{}, dropped: map[store.Owner]bool{}, handles: map[Handle]store.Owner{},
+	}
+	k.idle = sync.NewCond(&k.mu)
+	if err := k.load(o.EpochDir, hub, passphrase); err != nil {
+		f.Close()
+		return nil, fmt.Errorf("opening keystore: %w", err)
+	}
+	if err := k.NewKey(context.Background(), hubOwner); err != nil {
+		f.Close()
+		return nil, err
+	}
+	k.index()
+	return k, nil
+}
+
+func (k *Keys) load(epochDir string, hub, passphrase []byte) error {
+	if err := lockFile(k.file); err != nil {
+		return err
+	}
+	b, err := io.ReadAll(k.file)
+	if err != nil {
+		return err
+	}
+	number, id, err := decodeHead(b)
+	if err != nil {
+		return err
+	}
+	if k.epoch, err = readEpoch(epochDir, number, id, hub, passphrase); err != nil {
+		return err
+	}
+	n, err := k.epoch.scanRecords(b[storeHead:], storeHead, func(r *record) {
+		if r.kind == recordTombstone {
+			delete(k.keys, r.owner)
+			k.dropped[r.owner] = true
+			return
+		}
+		delete(k.dropped, r.owner)
+		k.keys[r.owner] = &key{secret: r.secret, made: r.made}
+	})
+	if err != nil {
+		return err
+	}
+	k.end = int64(storeHead + n)
+	if k.end < int64(len(b)) {
+		if err := k.file.Truncate(k.end); err != nil {
+			return fmt.Errorf("cutting off a torn end: %w", err)
+		}
+		return k.file.Sync()
+	}
+	return nil
+}

@@ -1,0 +1,75 @@
+package storetest
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/relais-sante/relais/store"
+)
+
+func deliveries(_ *testing.T, b *bench) {
+	p := b.pathway("bbbbbbb")
+	m := b.file(message(p.Code, messageID(1)), nil)
+	other := b.file(message(p.Code, messageID(2)), nil)
+	var want []*store.Delivery
+	// In the order they were made, whatever their ids.
+	for i := range 5 {
+		d := &store.Delivery{
+			ID: store.DeliveryID(fmt.Sprintf("01d%02d", 50-i)), Pathway: p.Code, Message: m.ID,
+			Mailbox: store.Address(fmt.Sprintf("b%d@chu.example", i)), Members: []store.MemberID{"m1"}, State: store.Queued, Created: noon,
+			Next: noon.Add(time.Minute), Seen: []store.Seen{{Member: "m1", State: "no"}}, References: []string{"a@x", "b@x"},
+		}
+		want = append(want, d)
+		b.commit(func(t store.Tx) error { return t.PutDelivery(d) })
+	}
+	notice := &store.Delivery{ID: "01n1", Mailbox: "desk@chu.example", State: store.Queued, Created: noon, Notice: []byte("Bonjour"), NoticeKind: "held", Held: "01h"}
+	b.commit(func(t store.Tx) error { return t.PutDelivery(notice) })
+	want[2].State, want[2].LastError = store.Sent, "250 2.0.0"
+	b.commit(func(t store.Tx) error { return t.PutDelivery(want[2]) })
+	b.reopen()
+	list := func(id store.MessageID) []*store.Delivery {
+		return got(b, func(v store.View) ([]*store.Delivery, error) { return v.Deliveries(p.Code, id) })
+	}
+	b.same("deliveries", list(m.ID), want)
+	b.same("of another", list(other.ID), []*store.Delivery(nil))
+	b.same("one", got(b, func(v store.View) (*store.Delivery, error) { return v.Delivery(want[2].ID) }), want[2])
+	b.same("notice", got(b, func(v store.View) (*store.Delivery, error) { return v.Delivery(notice.ID) }), notice)
+	missing(b, store.ErrNotFound, func(v store.View) (*store.Delivery, error) { return v.Delivery("01x") })
+}
+
+func deliveryList(t *testing.T, b *bench) {
+	p := b.pathway("bbbbbbb")
+	m := b.file(message(p.Code, messageID(1)), nil)
+	states := []store.DeliveryState{store.Queued, store.Failed, store.Sending, store.Sent, store.OnHold, store.Failed, store.Partial, store.Cancelled, store.Queued}
+	var live []store.DeliveryID
+	for i, s := range states {
+		d := &store.Delivery{ID: store.DeliveryID(fmt.Sprintf("01d%02d", i)), Pathway: p.Code, Message: m.ID, Mailbox: "a@chu.example", State: s, Created: noon.Add(time.Duration(i) * time.Second)}
+		if !s.Over() || s == store.Failed {
+			live = append(live, d.ID)
+		}
+		b.commit(func(t store.Tx) error { return t.PutDelivery(d) })
+	}
+	names := func(after store.DeliveryID, limit int) []store.DeliveryID {
+		var out []store.DeliveryID
+		for _, d := range got(b, func(v store.View) ([]*store.Delivery, error) { return v.DeliveryList(after, limit) }) {
+			out = append(out, d.ID)
+		}
+		return out
+	}
+	b.same("live", names("", 0), live)
+	b.same("page", names(live[1], 2), live[2:4])
+	st, err := b.Stats(t.Context())
+	if err != nil || st.Queued != 4 || st.Failed != 2 || !st.OldestUndelivered.Equal(noon) {
+		t.Errorf("figures %+v, %v: want 4 queued, 2 failed, the oldest at noon", st, err)
+	}
+	for i, to := range []store.DeliveryState{store.Sent, store.Cancelled} {
+		d := got(b, func(v store.View) (*store.Delivery, error) { return v.Delivery(live[i]) })
+		d.State = to
+		b.commit(func(t store.Tx) error { return t.PutDelivery(d) })
+	}
+	b.same("fewer", names("", 0), live[2:])
+	if st, err := b.Stats(t.Context()); err != nil || st.Queued != 3 || st.Failed != 1 || !st.OldestUndelivered.Equal(noon.Add(2*time.Second)) {
+		t.Errorf("figures %+v, %v: want 3 queued, 1 failed, the oldest two seconds later", st, err)
+	}
+}
