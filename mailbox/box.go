@@ -48,7 +48,7 @@ func (h *Hub) outsideBoxes(list []string) ([]store.Address, error) {
 func boxType(a store.Address, s string) (store.BoxType, error) {
 	t := store.BoxType(strings.ToUpper(strings.TrimSpace(s)))
 	switch {
-	case a.Citizen() && (t == "" || t == store.BoxCitizen):
+	case a.Citizen() && (t == "" || t == store.BoxCitizen || t == store.BoxPER): // it is personal too
 		return store.BoxCitizen, nil
 	case a.Citizen():
 		return "", fail("box-citizen", nil)

@@ -74,10 +74,20 @@ func (h *Hub) reread(ctx context.Context, b store.Blob) (*letter.Reading, error)
 	return letter.Read(r, letter.Limits{})
 }
 
-// index reads the stored index of a message.
+// indexDecoding reads stored indexes. Parts nest deeper than the library's
+// default of 32 levels; letter.Limits bounds them, at three levels each.
+var indexDecoding = func() cbor.DecMode {
+	mode, err := cbor.DecOptions{MaxNestedLevels: 1024}.DecMode()
+	if err != nil {
+		panic(err)
+	}
+	return mode
+}()
+
+// decodeIndex reads the stored index of a message.
 func decodeIndex(b []byte) (*letter.Index, error) {
 	idx := new(letter.Index)
-	if err := cbor.Unmarshal(b, idx); err != nil {
+	if err := indexDecoding.Unmarshal(b, idx); err != nil {
 		return nil, fmt.Errorf("reading a stored index: %w", store.ErrCorrupt)
 	}
 	return idx, nil

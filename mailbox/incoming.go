@@ -208,16 +208,27 @@ func (c *counter) Read(b []byte) (int, error) {
 }
 
 // fingerprint tells a message seen again: same pathway, Message-ID and body. A
-// mail without Message-ID is told by the rest of what identifies it.
+// mail without Message-ID is told by its whole header, but for what the way
+// adds; without a date either, nothing tells two "seen, thank you" apart, and
+// taking both is better than losing one: the fingerprint is zero, for none.
 func (in *incoming) fingerprint(p store.PathwayCode) [32]byte {
-	id := in.rfcID
-	if in.noID {
-		e := &in.idx.Envelope
-		id = "\x00" + string(in.fromAddr) + "\x00" + e.DateText + "\x00" + e.Subject
-	}
 	sum := sha256.New()
-	for _, s := range []string{string(p), id, string(in.idx.BodySum)} {
-		fmt.Fprintf(sum, "%d:%s", len(s), s)
+	add := func(s string) { fmt.Fprintf(sum, "%d:%s", len(s), s) }
+	add(string(p))
+	add(string(in.idx.BodySum))
+	if !in.noID {
+		add(in.rfcID)
+		return [32]byte(sum.Sum(nil))
+	}
+	if in.idx.Envelope.DateText == "" {
+		return [32]byte{}
+	}
+	for i := range in.idx.Fields {
+		f := &in.idx.Fields[i]
+		if !strings.EqualFold(f.Name, "Received") && !strings.EqualFold(f.Name, "Return-Path") {
+			add(f.Name)
+			add(f.Value)
+		}
 	}
 	return [32]byte(sum.Sum(nil))
 }

@@ -47,6 +47,9 @@ func (h *Hub) vouched(in *incoming) error {
 	if in.env.MailFrom == "" {
 		return nil
 	}
+	if in.fromAddr == "" { // no readable From: the envelope alone says who sends
+		in.fromAddr = in.env.MailFrom
+	}
 	for _, domain := range []string{in.env.MailFrom.Domain(), in.fromAddr.Domain()} {
 		if domain == "" || in.env.Peer.SpeaksFor == nil || !in.env.Peer.SpeaksFor(domain) {
 			return refuse(RefuseSender, nil)

@@ -192,6 +192,17 @@ func (l *logged) Write(p []byte) (int, error) {
 	}
 }
 
+// worst lists the lines above information.
+func (l *logged) worst() string {
+	var worst []string
+	for _, line := range strings.Split(l.text(), "\n") {
+		if strings.Contains(line, `"level":"ERROR"`) {
+			worst = append(worst, line)
+		}
+	}
+	return strings.Join(worst, "\n")
+}
+
 func (l *logged) text() string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
