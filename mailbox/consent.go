@@ -79,8 +79,9 @@ func (h *Hub) RecordConsent(ctx context.Context, by Actor, r ConsentRequest) ([]
 }
 
 // WithdrawConsent withdraws the consent for the pathway, or for one member.
-// Queued copies that no longer may go are cancelled in the same commit; mail
-// held for want of a consent is given up and its senders told.
+// Queued copies that no longer may go are cancelled in the same commit. With the
+// pathway's consent, authors are told, and mail held for want of a consent is
+// given up.
 func (h *Hub) WithdrawConsent(ctx context.Context, by Actor, r WithdrawRequest) ([]ConsentView, error) {
 	if err := lines("by", &r.By, "reason", &r.Reason); err != nil {
 		return nil, err
@@ -111,18 +112,30 @@ func (h *Hub) WithdrawConsent(ctx context.Context, by Actor, r WithdrawRequest) 
 		if err := h.save(tx, p); err != nil {
 			return err
 		}
-		if err := h.cancelUnentitled(tx, p, "consent-withdrawn"); err != nil {
+		if err := h.followWithdrawal(tx, p, of); err != nil {
 			return err
-		}
-		if of == "" {
-			if err := h.releaseLater(tx, p); err != nil {
-				return err
-			}
 		}
 		views = consentViews(p)
 		return h.trace(tx, by, "consent.withdrawn", p.Code, string(of), outcomeDone, nil)
 	})
 	return views, err
+}
+
+// followWithdrawal cancels what may not go any more. When the whole pathway's
+// consent is gone the authors are told, who must reach people directly.
+func (h *Hub) followWithdrawal(tx store.Tx, p *store.Pathway, of store.MemberID) error {
+	if of != "" {
+		_, err := h.cancelUnentitled(tx, p, "member-consent")
+		return err
+	}
+	cancelled, err := h.cancelUnentitled(tx, p, endedWithConsent)
+	if err != nil {
+		return err
+	}
+	if err := h.tellCancelled(tx, p, cancelled); err != nil {
+		return err
+	}
+	return h.releaseLater(tx, p)
 }
 
 // withdrawConsent ends every consent in force for a member, or for the pathway. An

@@ -97,20 +97,23 @@ func (h *Hub) releaseLater(tx store.Tx, p *store.Pathway) error {
 }
 
 // cancelUnentitled cancels the queued copies of a pathway for which nobody at
-// the box may receive the message any more, as the one rights function says.
-// What is being sent this moment cannot be stopped.
-func (h *Hub) cancelUnentitled(tx store.Tx, p *store.Pathway, reason string) error {
+// the box may see the message any more, as the one rights function says.
+// What is being sent this moment cannot be stopped. reason is a word.
+func (h *Hub) cancelUnentitled(tx store.Tx, p *store.Pathway, reason string) ([]*store.Delivery, error) {
 	prog, err := h.programme(p.Programme)
 	if err != nil && !errors.Is(err, ErrNoProgramme) {
-		return err
+		return nil, err
 	}
+	now := h.o.Now()
+	var cancelled []*store.Delivery
 	messages := map[store.MessageID]*store.Message{}
-	return h.eachLive(tx, func(d *store.Delivery) error {
+	err = h.eachLive(tx, func(d *store.Delivery) error {
 		if d.Pathway != p.Code || d.Notice != nil || !waiting(d) {
 			return nil
 		}
 		m := messages[d.Message]
 		if m == nil {
+			var err error
 			if m, err = tx.Message(p.Code, d.Message); err != nil {
 				return fmt.Errorf("reading message %s: %w", d.Message, err)
 			}
@@ -118,12 +121,15 @@ func (h *Hub) cancelUnentitled(tx store.Tx, p *store.Pathway, reason string) err
 		}
 		for _, id := range d.Members {
 			// Without its programme nobody knows who may see what: nobody may.
-			if mem := member(p, id); prog != nil && mem != nil && mem.Mailbox == d.Mailbox && h.mayReceive(p, prog, mem, m, h.o.Now()).ok {
+			mem := member(p, id)
+			if prog != nil && mem != nil && mem.Mailbox == d.Mailbox && h.maySee(p, prog, mem, m, now).ok {
 				return nil
 			}
 		}
+		cancelled = append(cancelled, d)
 		return h.cancelCopy(tx, d, reason)
 	})
+	return cancelled, err
 }
 
 // eachLive gives fn every delivery that is not over or has failed, as they were

@@ -320,6 +320,14 @@ func (h *Hub) mergedMessage(tx store.Tx, a, b *store.Pathway, old *store.Message
 	return &n, nil
 }
 
+// mergedAt is when a pathway was merged into another.
+func mergedAt(a *store.Pathway) time.Time {
+	if len(a.Events) == 0 {
+		return time.Time{}
+	}
+	return a.Events[len(a.Events)-1].At
+}
+
 // mergedMember is a member's id in the pathway merged into.
 func mergedMember(a *store.Pathway, id store.MemberID) store.MemberID {
 	if m := member(a, id); m != nil {
@@ -364,9 +372,10 @@ func (h *Hub) carryDeliveries(tx store.Tx, a, b *store.Pathway, n *store.Message
 			s.Member = mergedMember(a, s.Member)
 			c.Seen = append(c.Seen, s)
 		}
-		// On hold by pause, or cancelled by the relay in between because the
-		// old pathway is closed.
-		paused := d.State == store.OnHold && d.LastError == mergedWord || d.State == store.Cancelled && d.LastError == "closed"
+		// On hold by pause; or it was being sent then, failed for the time being,
+		// and was cancelled because nobody is a member of the old pathway now.
+		paused := d.State == store.OnHold && d.LastError == mergedWord ||
+			d.State == store.Cancelled && d.LastError == string(whyLeft) && !d.Ended.Before(mergedAt(a))
 		if !paused {
 			if err := putDelivery(tx, &c); err != nil {
 				return err

@@ -184,7 +184,7 @@ func (h *Hub) Refile(ctx context.Context, by Actor, r MessageRequest) (MessageVi
 
 // followRights lets copies follow a change of who may see a message.
 func (h *Hub) followRights(c *post, word string) error {
-	if err := h.cancelUnentitled(c.tx, c.p, word); err != nil {
+	if _, err := h.cancelUnentitled(c.tx, c.p, word); err != nil {
 		return err
 	}
 	now := h.o.Now()
@@ -336,7 +336,8 @@ func (h *Hub) SetAuthor(ctx context.Context, by Actor, r MessageRequest) (Messag
 		if err := h.passAnswers(c, old.Member, mem.ID); err != nil {
 			return err
 		}
-		return h.cancelUnentitled(c.tx, c.p, "author-corrected")
+		_, err = h.cancelUnentitled(c.tx, c.p, "author-corrected")
+		return err
 	})
 }
 

@@ -2,6 +2,7 @@ package mailbox
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -151,6 +152,20 @@ func TestStatuses(t *testing.T) {
 		if got := q.Status + failureCode(err); got != step.want {
 			t.Errorf("got %q, want %q", got, step.want)
 		}
+	}
+}
+
+// What was posted before a pathway is suspended or closed still goes.
+func TestQueuedCopiesOutliveTheStatus(t *testing.T) {
+	h := newHouse(t)
+	ctx := context.Background()
+	for i, do := range []func(context.Context, Actor, StatusChange) (PathwayView, error){h.SuspendPathway, h.ClosePathway} {
+		h.post(written{from: "roux@chu.test", to: string(h.child), id: fmt.Sprintf("q%d@chu.test", i), subject: "Bilan", text: "x"})
+		must[PathwayView](t)(do(ctx, testActor, StatusChange{Pathway: string(h.child)}))
+		if got := h.relay(); boxes(got) != allButRoux || notices(got) != "" {
+			t.Errorf("%d: copies %q, notices %q", i, boxes(got), notices(got))
+		}
+		must[PathwayView](t)(h.ReopenPathway(ctx, testActor, StatusChange{Pathway: string(h.child)}))
 	}
 }
 

@@ -280,7 +280,7 @@ func (h *Hub) followMember(tx store.Tx, p *store.Pathway, prog *rules.Programme,
 			return 0, err
 		}
 	}
-	if err := h.cancelUnentitled(tx, p, "member-changed"); err != nil {
+	if _, err := h.cancelUnentitled(tx, p, "member-changed"); err != nil {
 		return 0, err
 	}
 	queued := 0
@@ -329,7 +329,7 @@ func (h *Hub) RemoveMember(ctx context.Context, by Actor, code, id, reason strin
 		if err := h.save(tx, p); err != nil {
 			return err
 		}
-		if err := h.cancelUnentitled(tx, p, "member-left"); err != nil {
+		if _, err := h.cancelUnentitled(tx, p, "member-left"); err != nil {
 			return err
 		}
 		view = h.memberView(p, prog, m)

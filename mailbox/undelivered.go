@@ -40,14 +40,46 @@ func (h *Hub) tellPartial(tx store.Tx, p *store.Pathway, m *store.Message, d *st
 	return h.tellNotDelivered(tx, p, m, []*store.Delivery{d})
 }
 
-// untold reports whether the author has yet to hear how a copy ended. A copy
-// dropped by hand failed as well, for its author.
-func untold(d *store.Delivery) bool {
-	return d.Notice == nil && !d.Told && (d.State == store.Failed || d.State == store.Partial || d.State == store.Cancelled && d.LastError == droppedByHand)
+// tellCancelled makes sure that the authors hear of copies that were cancelled.
+func (h *Hub) tellCancelled(tx store.Tx, p *store.Pathway, cancelled []*store.Delivery) error {
+	told := map[store.MessageID]bool{}
+	for _, d := range cancelled {
+		if told[d.Message] {
+			continue
+		}
+		told[d.Message] = true
+		m, err := tx.Message(p.Code, d.Message)
+		if err != nil {
+			return fmt.Errorf("reading message %s: %w", d.Message, err)
+		}
+		if err := h.tellNotDelivered(tx, p, m, []*store.Delivery{d}); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
-// droppedByHand is the last error of a copy that the desk dropped.
-const droppedByHand = "dropped"
+// Last errors of copies that were cancelled, which for their author is the same
+// as failed. Of other cancellations the author need not hear: the member left,
+// the message was withdrawn.
+const (
+	droppedByHand    = "dropped"
+	endedWithConsent = "consent-withdrawn"
+)
+
+// untold reports whether the author has yet to hear how a copy ended.
+func untold(d *store.Delivery) bool {
+	if d.Notice != nil || d.Told {
+		return false
+	}
+	switch d.State {
+	case store.Failed, store.Partial:
+		return true
+	case store.Cancelled:
+		return d.LastError == droppedByHand || d.LastError == endedWithConsent
+	}
+	return false
+}
 
 // tellSoon tells now if every copy of the post is over, else by a timer.
 func (h *Hub) tellSoon(tx store.Tx, p *store.Pathway, m *store.Message) error {
