@@ -74,6 +74,9 @@ func TestFileSizeLimit(t *testing.T) {
 	}
 	s := p.mustOpen(nil)
 	expectThread(t, s, "b000001", kept)
+	if !p.keys.Has(triageOwner("01h")) {
+		t.Error("the key made after room came back is gone")
+	}
 }
 
 func limitChild(args []string) {
@@ -91,6 +94,14 @@ func limitChild(args []string) {
 		if err := syscall.Setrlimit(syscall.RLIMIT_FSIZE, &syscall.Rlimit{Cur: n, Max: ^uint64(0)}); err != nil {
 			fail("limit: %v", err)
 		}
+	}
+	set(10)
+	if err := s.NewKey(bg, triageOwner("01h")); !errors.Is(err, store.ErrFull) {
+		fail("a key without room: %v", err)
+	}
+	set(1 << 40)
+	if err := s.NewKey(bg, triageOwner("01h")); err != nil {
+		fail("a key after room came back: %v", err)
 	}
 	kept, refused := 0, 0
 	try := func() error { return post(s, code, fmt.Sprintf("01m%023d", kept), make([]byte, 10000), 1) }
