@@ -36,7 +36,7 @@ func drawPart(t *rapid.T, depth int, boundaries *int) string {
 	case "message":
 		return "Content-Type: message/rfc822\r\n\r\nSubject: x\r\n" + drawPart(t, depth-1, boundaries)
 	}
-	content := rapid.SliceOfN(rapid.Byte(), 0, 300).Draw(t, "content")
+	content := drawBytes(t, 600)
 	var body bytes.Buffer
 	switch kind {
 	case "base64":

@@ -85,7 +85,7 @@ func (s *Scanner) lineOfField(line []byte) {
 		if len(trimmed) < len(name) {
 			s.defect(DefectHeaderSpace, s.lineStart)
 		}
-		line = rest
+		line = bytes.TrimLeft(rest, " \t")
 	case s.lineCount == 1 && bytes.HasPrefix(line, []byte("From ")):
 		s.defect(DefectMboxFrom, s.lineStart)
 	case line[0] == ' ' || line[0] == '\t':

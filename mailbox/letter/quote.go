@@ -24,29 +24,27 @@ const (
 // in an earlier mail must never count.
 func NewText(text string) string {
 	lines := strings.Split(plainText(text), "\n")
+	marks := make([]string, len(lines))
+	for i, line := range lines {
+		marks[i] = markOf(line)
+	}
 	var kept []string
 	for i := 0; i < len(lines); i++ {
-		line := lines[i]
-		if isQuoted(line) {
+		if isQuoted(lines[i]) {
 			continue
 		}
-		mark := markOf(line)
-		if mark == "" {
-			kept = append(kept, line)
-			continue
-		}
-		if isSeparator(mark) || isHeaderBlock(lines[i:]) {
+		if isSeparator(marks[i]) || isHeaderBlock(marks[i:]) {
 			kept = withoutRule(kept)
 			break
 		}
-		if n := attribution(lines[i:]); n > 0 {
+		if n := attribution(marks[i:]); n > 0 {
 			if !quoteFollows(lines[i+n:]) {
 				break
 			}
 			i += n - 1
 			continue
 		}
-		kept = append(kept, line)
+		kept = append(kept, lines[i])
 	}
 	return strings.Trim(strings.Join(kept, "\n"), "\n \t")
 }
@@ -144,15 +142,15 @@ func containsAny(s string, words []string) bool {
 // wrote ends an attribution line.
 var wrote = []string{"a écrit:", "a ecrit:", "écrivait:", "wrote:", "writes:", "a répondu:"}
 
-// attribution gives how many lines the attribution takes that lines begin
+// attribution gives how many lines the attribution takes that marks begin
 // with: "Le 12 mars 2026 à 10:33, Anne Roux <…> a écrit :", wrapped or not.
 // 0 if they begin with none.
-func attribution(lines []string) int {
+func attribution(marks []string) int {
 	joined := ""
 	dated := false
-	for n := 0; n < maxAttribution && n < len(lines); n++ {
-		mark := markOf(lines[n])
-		if mark == "" || isQuoted(lines[n]) {
+	for n := 0; n < maxAttribution && n < len(marks); n++ {
+		mark := marks[n]
+		if mark == "" || isQuoted(mark) {
 			return 0
 		}
 		starts := strings.HasPrefix(mark, "le ") || strings.HasPrefix(mark, "on ")
@@ -204,10 +202,10 @@ func label(mark string) string {
 	return headerLabels[strings.TrimSpace(name)]
 }
 
-// isHeaderBlock reports whether lines begin with the header of an earlier
+// isHeaderBlock reports whether marks begin with the header of an earlier
 // mail: "De :", "Envoyé :", "À :", "Objet :", in any order, or all in one.
-func isHeaderBlock(lines []string) bool {
-	first := markOf(lines[0])
+func isHeaderBlock(marks []string) bool {
+	first := marks[0]
 	if label(first) == "" {
 		return false
 	}
@@ -217,8 +215,8 @@ func isHeaderBlock(lines []string) bool {
 	}
 	seen := make(map[string]bool, 4)
 	stray := 0 // lines in a row without a label: a long list of recipients
-	for n := 0; n < maxHeaderBlock && n < len(lines); n++ {
-		kind := label(markOf(lines[n]))
+	for n := 0; n < maxHeaderBlock && n < len(marks); n++ {
+		kind := label(marks[n])
 		if kind == "" {
 			if stray++; stray > 3 {
 				break

@@ -74,12 +74,13 @@ func isReturned(p *Part) bool {
 	return false
 }
 
-// textFor gives the place of a leaf that people read, nil for any other. A
-// multipart without parts stands in for a missing text.
+// textFor gives the place of a leaf that people read, nil for any other: a text
+// with a file name is a document, unless it is all there is. A multipart
+// without parts stands in for a missing text.
 func (s *Scanner) textFor(e *entity) *keptText {
 	p := &e.part
 	switch {
-	case p.Disposition == "attachment" || p.Filename != "" || s.plain.done && !s.plain.blank():
+	case p.Disposition == "attachment" || p.Filename != "" && !e.root || s.plain.done && !s.plain.blank():
 		return nil
 	case p.Type == "multipart" || p.Media() == "text/plain":
 		return &s.plain
