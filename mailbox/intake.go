@@ -277,7 +277,7 @@ func (h *Hub) holdBack(ctx context.Context, pl *plan, in *incoming) (Receipt, er
 		if err := h.trace(tx, h.senderActor(pl, in), "message.held", held.Addressed, string(held.ID), "done", map[string]string{"reason": pl.held}); err != nil {
 			return err
 		}
-		return h.announceHeld(tx, held, pl.pathway)
+		return h.announceHeld(tx, held)
 	})
 	if err != nil || again {
 		if in.held == nil { // never named by a commit

@@ -117,8 +117,8 @@ func (h *Hub) setApart(ctx context.Context, by Actor, m *store.Message, to *stor
 		ID: store.HeldID(h.ids.next(now)), Reason: reasonConflicting, Detail: "moved", Received: m.Received, Since: now,
 		From: m.From, MailFrom: m.MailFrom, FromName: m.Author.Name, Subject: m.Subject, Programme: to.Programme,
 		Rcpts: []store.Address{store.Address(h.pathwayAddress(to.Code))}, Addressed: to.Code, Size: m.Size,
-		Auto: true, // its author was told once that it was posted
-		Via:  m.Via, RFCID: m.RFCID, Urgent: m.Urgent, Item: store.ItemID(h.ids.next(now)),
+		Via: m.Via, RFCID: m.RFCID, Urgent: m.Urgent, Trusted: h.listed(m.MailFrom.Domain()),
+		Alerts: 1, Item: store.ItemID(h.ids.next(now)),
 	}
 	for _, a := range []store.Address{m.MailFrom, m.From} {
 		if a != "" {

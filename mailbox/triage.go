@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"slices"
 	"strings"
 
 	"github.com/relais-sante/relais/rules"
@@ -161,6 +160,9 @@ func (h *Hub) decided(ctx context.Context, by Actor, held *store.Held, r TriageR
 		to, err = h.takesMail(v, MessageRequest{Pathway: r.Pathway, Member: r.Member, Rubrics: r.Rubrics})
 		return err
 	})
+	if err == nil {
+		err = canTakeNow(held, to)
+	}
 	if err != nil {
 		return Receipt{}, err
 	}
@@ -172,8 +174,8 @@ func (h *Hub) decided(ctx context.Context, by Actor, held *store.Held, r TriageR
 	if err != nil {
 		return Receipt{}, refusalFailure(to.Code, err)
 	}
-	if receipt.Held != "" && slices.Contains([]string{reasonUnknownSender, reasonConsent, reasonSuspended}, receipt.Reason) {
-		return receipt, fail("still-held-"+receipt.Reason, map[string]any{"id": string(held.ID), "pathway": string(to.Code)})
+	if receipt.Held != "" && receipt.Reason == reasonUnknownSender {
+		return receipt, fail("still-held-unknown-sender", map[string]any{"id": string(held.ID), "pathway": string(to.Code)})
 	}
 	err = h.change(ctx, func(tx store.Tx) error {
 		if receipt.Held == "" {
@@ -184,6 +186,21 @@ func (h *Hub) decided(ctx context.Context, by Actor, held *store.Held, r TriageR
 		return h.trace(tx, by, action, to.Code, string(held.ID), outcomeDone, map[string]string{"reason": held.Reason, "message": string(receipt.Message)})
 	})
 	return receipt, err
+}
+
+// canTakeNow refuses a decision for a pathway that is suspended or without
+// consent: held again for that, the message would go by itself later, and what
+// was decided here would be forgotten.
+func canTakeNow(held *store.Held, to *store.Pathway) error {
+	err := mailable(to)
+	if err == nil || !waitsForPathway(held) || held.Addressed != to.Code {
+		return err
+	}
+	reason := reasonConsent
+	if to.Status == store.PathwaySuspended {
+		reason = reasonSuspended
+	}
+	return fail("still-held-"+reason, map[string]any{"id": string(held.ID), "pathway": string(to.Code)})
 }
 
 // Reject gives a held message back: it is not transmitted, its sender is told,

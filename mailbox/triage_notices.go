@@ -50,7 +50,7 @@ func orDefault(d, otherwise time.Duration) time.Duration {
 // announceHeld announces a message that tx has just held, and sets its timer.
 // An answer to a notice makes no other: it waits, without an end, until
 // somebody looks at the triage.
-func (h *Hub) announceHeld(tx store.Tx, held *store.Held, _ *store.Pathway) error {
+func (h *Hub) announceHeld(tx store.Tx, held *store.Held) error {
 	held.Since, held.Alerts = h.o.Now(), 1
 	toNotice, err := h.answersNotice(tx, held)
 	if err != nil {

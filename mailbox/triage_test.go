@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -194,6 +195,42 @@ func TestAssignIsRefused(t *testing.T) {
 	wantFailure(t, err, "pathway-consent-withdrawn")
 	if len(h.heldNow()) != 1 {
 		t.Error("lost")
+	}
+}
+
+// A decision for a pathway that cannot take mail now is not half taken.
+func TestAssignWaitsForPathway(t *testing.T) {
+	h := newHouse(t)
+	ctx := context.Background()
+	id := string(h.holdOne())
+	must[PathwayView](t)(h.SuspendPathway(ctx, testActor, StatusChange{Pathway: string(h.child)}))
+	_, err := h.Assign(ctx, testActor, TriageRequest{ID: id, Member: "m4"})
+	wantFailure(t, err, "pathway-status-suspended")
+	if held := h.heldNow(); len(held) != 1 || held[0].Reason != reasonUnknownSender {
+		t.Errorf("%+v", held)
+	}
+	must[PathwayView](t)(h.ReopenPathway(ctx, testActor, StatusChange{Pathway: string(h.child)}))
+	h.timers()
+	if held := h.heldNow(); len(held) != 1 {
+		t.Errorf("%+v", held)
+	}
+	must[Receipt](t)(h.Assign(ctx, testActor, TriageRequest{ID: id, Member: "m4"}))
+}
+
+// Whose the documents are was judged for the pathway the mail was sent to only.
+func TestWhatADecisionSettles(t *testing.T) {
+	held := &store.Held{Reason: reasonWrongPatient, Addressed: "aaa"}
+	if s := settledBy(held, "aaa"); !slices.Contains(s, reasonWrongPatient) {
+		t.Errorf("released where it was sent: %q", s)
+	}
+	if s := settledBy(held, "bbb"); slices.Contains(s, reasonWrongPatient) {
+		t.Errorf("given to another pathway: %q", s)
+	}
+	for _, reason := range []string{reasonConsent, reasonSuspended, reasonUnknownSender} {
+		held.Reason = reason
+		if s := settledBy(held, "aaa"); slices.Contains(s, reason) {
+			t.Errorf("%s is not a matter of opinion", reason)
+		}
 	}
 }
 
