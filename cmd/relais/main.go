@@ -19,6 +19,7 @@ import (
 	"os/signal"
 	"syscall"
 
+	"github.com/relais-sante/relais/gateway/admin"
 	"github.com/relais-sante/relais/mailbox/texts"
 )
 
@@ -50,15 +51,12 @@ func run(args []string, in io.Reader, out, errs io.Writer, getenv func(string) s
 // told gives the one line that says an error, and its exit code.
 func (c *cli) told(err error) (string, int) {
 	var said *failure
-	var spoken interface{ In(texts.Locale) string }
-	var refused interface{ Text(texts.Locale) string }
+	var spoken *admin.Error
 	switch {
 	case errors.As(err, &said):
 		return said.text, said.code
 	case errors.As(err, &spoken):
-		return spoken.In(c.locale), 1
-	case errors.As(err, &refused):
-		return refused.Text(c.locale), 1
+		return spoken.In(c.locale), max(spoken.Exit, 1)
 	case errors.Is(err, context.Canceled):
 		return texts.T(c.locale, "cli.interrupted", nil), 1
 	case errors.Is(err, os.ErrPermission), errors.Is(err, os.ErrNotExist), errors.Is(err, os.ErrExist):

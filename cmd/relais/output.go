@@ -105,13 +105,6 @@ func clean(s string) string {
 // line writes one line for people.
 func (c *cli) line(s string) { fmt.Fprintln(c.out, strings.TrimRight(clean(s), " ")) }
 
-// say writes a line of the catalogue on standard output, unless scripts listen.
-func (c *cli) say(text string) {
-	if !c.json {
-		c.line(text)
-	}
-}
-
 // warn writes on standard error what is done all the same.
 func (c *cli) warn(warnings []string) {
 	for _, w := range warnings {
@@ -155,17 +148,14 @@ func (c *cli) table(headings []texts.ID, rows [][]string) {
 		var rest []string
 		for i, cell := range row[1:] {
 			if cell != "" {
-				rest = append(rest, head[i+1]+nbsp+strings.ReplaceAll(cell, " ", nbsp))
+				rest = append(rest, texts.T(c.locale, "cli.labelled", map[string]any{"label": head[i+1], "value": cell}))
 			}
 		}
 		c.grid(nil, [][]string{{strings.Join(rest, " · ")}}, 2)
 	}
 }
 
-const (
-	gap  = 2        // spaces between columns
-	nbsp = "\u00a0" // keeps words together
-)
+const gap = 2 // spaces between columns
 
 // grid writes rows in columns, under a head if there is one.
 func (c *cli) grid(head []string, rows [][]string, indent int) {

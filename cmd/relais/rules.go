@@ -90,7 +90,7 @@ func (c *cli) explanation(e mailbox.ExplainView) {
 	}
 	var clues []string
 	for _, clue := range e.Clues {
-		clues = append(clues, clue.Kind+" → "+clue.Pathway)
+		clues = append(clues, c.clue(clue.Kind)+" → "+clue.Pathway)
 	}
 	filed := texts.List(c.locale, e.Rubrics)
 	if e.Filed != "" {

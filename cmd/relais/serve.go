@@ -2,16 +2,21 @@ package main
 
 import (
 	"context"
+	"errors"
 	"log/slog"
+	"net"
 	"os"
 	"os/signal"
 	"syscall"
 
 	"github.com/spf13/cobra"
 
+	"github.com/relais-sante/relais/configs"
 	"github.com/relais-sante/relais/gateway"
+	"github.com/relais-sante/relais/gateway/admin"
 	"github.com/relais-sante/relais/mailbox/texts"
 	"github.com/relais-sante/relais/store/journal"
+	"github.com/relais-sante/relais/store/seal"
 )
 
 // serveCommand runs the daemon until SIGTERM; SIGHUP has it read certificates,
@@ -48,8 +53,20 @@ func (c *cli) serveCommand() *cobra.Command {
 			Config: config, Log: journal.New(c.errs, level), Version: buildInfo().Version, Reload: reload,
 		})
 		if err != nil {
-			return failed(texts.T(c.locale, "cli.serve-failed", map[string]any{"problem": err.Error()}))
+			return failed(c.serveFault(err, config))
 		}
 		return nil
 	})
+}
+
+// serveFault says why the hub could not go on.
+func (c *cli) serveFault(err error, config *configs.Config) string {
+	var network *net.OpError
+	switch {
+	case errors.Is(err, seal.ErrInUse), errors.Is(err, admin.ErrInUse):
+		return texts.T(c.locale, "cli.serve-twice", map[string]any{"dir": string(config.DataDir)})
+	case errors.Is(err, syscall.EADDRINUSE) && errors.As(err, &network) && network.Addr != nil:
+		return texts.T(c.locale, "cli.serve-port", map[string]any{"address": network.Addr.String()})
+	}
+	return texts.T(c.locale, "cli.serve-failed", map[string]any{"problem": err.Error()})
 }

@@ -56,8 +56,9 @@ func (c *cli) status(s admin.Status) {
 		texts.ID("cli.col-triage"), held,
 		texts.ID("cli.col-white-list"), list,
 		texts.ID("cli.col-store"), texts.T(c.locale, "cli.store-state", map[string]any{
-			"pathways": s.Store.Pathways, "messages": s.Store.Messages,
-			"size": texts.Size(c.locale, s.Store.SegmentBytes+s.Store.IndexBytes),
+			"pathways": texts.T(c.locale, "cli.pathways", map[string]any{"n": s.Store.Pathways}),
+			"messages": texts.T(c.locale, "cli.messages", map[string]any{"n": s.Store.Messages}),
+			"size":     texts.Size(c.locale, s.Store.SegmentBytes+s.Store.IndexBytes),
 		}),
 	}
 	for _, cert := range s.Certificates {

@@ -155,7 +155,7 @@ func (c *cli) messageDone(ctx context.Context, hub *admin.Client, m mailbox.Mess
 			texts.ID("cli.col-message-id"), m.MessageID,
 			texts.ID("cli.col-size"), texts.Size(c.locale, m.Size),
 			texts.ID("cli.col-rules"), strings.Join(m.Rules, ", "),
-			texts.ID("cli.col-clue"), m.Author.Clue,
+			texts.ID("cli.col-clue"), c.clue(m.Author.Clue),
 			texts.ID("cli.col-corrected-by"), m.Author.CorrectedBy,
 		)
 		for i, d := range m.Documents {

@@ -116,6 +116,11 @@ func (c *cli) cancelled(reason string) string {
 	return reason
 }
 
+// clue says by what a pathway or an author was recognised.
+func (c *cli) clue(s string) string {
+	return word(texts.T(c.locale, texts.ID("cli.clue-"+s), nil), texts.ID("cli.clue-"+s))
+}
+
 func (c *cli) heldWord(s string) string {
 	return word(texts.T(c.locale, texts.ID("cli.held-"+s), nil), texts.ID("cli.held-"+s))
 }

@@ -32,8 +32,8 @@ func NewClient(path string) *Client {
 		base: "http://hub",
 		at:   path,
 		http: &http.Client{Transport: &http.Transport{
-			DialContext: func(context.Context, string, string) (net.Conn, error) {
-				return dial(path, 5*time.Second)
+			DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+				return (&net.Dialer{Timeout: 5 * time.Second}).DialContext(ctx, "unix", path)
 			},
 			MaxIdleConns:       4,
 			IdleConnTimeout:    time.Minute,

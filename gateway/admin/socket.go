@@ -6,8 +6,6 @@ import (
 	"io/fs"
 	"net"
 	"os"
-	"path/filepath"
-	"strconv"
 	"syscall"
 	"time"
 
@@ -29,15 +27,12 @@ func Listen(path string) (net.Listener, error) {
 	if err := clear(path); err != nil {
 		return nil, fmt.Errorf("opening admin socket: %w", err)
 	}
-	s := &socket{path: path}
-	err := short(path, func(name string) (err error) {
-		s.UnixListener, err = net.ListenUnix("unix", &net.UnixAddr{Net: "unix", Name: name})
-		return err
-	})
+	l, err := net.ListenUnix("unix", &net.UnixAddr{Net: "unix", Name: path})
 	if err != nil {
 		return nil, fmt.Errorf("opening admin socket: %w", err)
 	}
-	s.SetUnlinkOnClose(false) // it may have been bound under another name
+	s := &socket{UnixListener: l, path: path}
+	l.SetUnlinkOnClose(false) // by then it may be another hub's
 	// Between the two calls others could have connected: peers are asked for
 	// their user as well.
 	err = os.Chmod(path, 0o600)
@@ -45,7 +40,7 @@ func Listen(path string) (net.Listener, error) {
 		s.made, err = os.Lstat(path)
 	}
 	if err != nil {
-		s.UnixListener.Close()
+		l.Close()
 		return nil, fmt.Errorf("opening admin socket: %w", err)
 	}
 	return s, nil
@@ -65,9 +60,6 @@ func (s *socket) Close() error {
 	return s.UnixListener.Close()
 }
 
-// Addr names the socket as configured.
-func (s *socket) Addr() net.Addr { return &net.UnixAddr{Net: "unix", Name: s.path} }
-
 // clear removes a socket nobody listens on.
 func clear(path string) error {
 	found, err := os.Lstat(path)
@@ -79,7 +71,7 @@ func clear(path string) error {
 	case found.Mode().Type() != fs.ModeSocket:
 		return ErrNotSocket
 	}
-	conn, err := dial(path, time.Second)
+	conn, err := net.DialTimeout("unix", path, time.Second)
 	if err == nil {
 		conn.Close()
 		return ErrInUse
@@ -88,26 +80,4 @@ func clear(path string) error {
 		return ErrInUse // a full backlog, no right to ask: somebody may be there
 	}
 	return os.Remove(path)
-}
-
-func dial(path string, timeout time.Duration) (conn net.Conn, err error) {
-	err = short(path, func(name string) (err error) {
-		conn, err = net.DialTimeout("unix", name, timeout)
-		return err
-	})
-	return conn, err
-}
-
-// short calls fn with a name of path that fits the 107 bytes a Unix socket's
-// address has; a longer one goes through its folder's descriptor.
-func short(path string, fn func(name string) error) error {
-	if len(path) <= 107 {
-		return fn(path)
-	}
-	dir, err := os.Open(filepath.Dir(path))
-	if err != nil {
-		return err
-	}
-	defer dir.Close()
-	return fn(filepath.Join("/proc/self/fd", strconv.Itoa(int(dir.Fd())), filepath.Base(path)))
 }

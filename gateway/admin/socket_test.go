@@ -75,28 +75,6 @@ func TestSocketSparesOtherFiles(t *testing.T) {
 	}
 }
 
-// A Unix socket's address holds 107 bytes; folders are often deeper.
-func TestLongPath(t *testing.T) {
-	dir := filepath.Join(t.TempDir(), strings.Repeat("d", 120))
-	if err := os.Mkdir(dir, 0o700); err != nil {
-		t.Fatal(err)
-	}
-	path := filepath.Join(dir, "admin.sock")
-	for range 2 { // the second time over what the first left
-		l, err := Listen(path)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if _, err := Listen(path); !errors.Is(err, ErrInUse) {
-			t.Errorf("got %v, want %v", err, ErrInUse)
-		}
-		l.Close()
-		if _, err := os.Lstat(path); !errors.Is(err, fs.ErrNotExist) {
-			t.Errorf("still there: %v", err)
-		}
-	}
-}
-
 func TestNoHub(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "admin.sock")
 	check := func(want string) {
