@@ -254,6 +254,7 @@ func (s *Store) Close() error {
 	}
 	s.segs.close()
 	if s.db != nil {
+		s.noteFreePages()
 		if cerr := s.db.Close(); err == nil {
 			err = cerr
 		}

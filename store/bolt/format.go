@@ -17,15 +17,16 @@ var (
 	bucketMeta     = []byte("meta")     // "format" → number in clear; "state" → state, hub key
 	bucketPathways = []byte("pathways") // H → Pathway, its key
 	// bucketThreads holds what belongs to a pathway side by side, so that a post
-	// touches few pages however many pathways there are:
+	// touches few pages however many pathways there are; the long rows come
+	// first, so that their end lies beside the short ones:
 	//
-	//	H·m·seq              → Message, the pathway's key, like all that follows
-	//	H·i·seq              → letter index
-	//	H·r·rubric           → RubricState
-	//	H·f·rubric·uid       → modseq and message id
-	//	H·v·rubric·modseq·uid → nothing: a tombstone
+	//	H·a·seq·m            → Message, the pathway's key, like all that follows
+	//	H·a·seq·x            → letter index
 	//	H·d·L(message)·number → delivery id, in clear
+	//	H·f·rubric·uid       → modseq and message id
+	//	H·r·rubric           → RubricState
 	//	H·t·trace            → family, in clear; survives an erasure
+	//	H·v·rubric·modseq·uid → nothing: a tombstone
 	bucketThreads    = []byte("threads")
 	bucketLocated    = []byte("located")    // message id → H·seq, in clear
 	bucketPatients   = []byte("patients")   // L(INS)·H → nothing

@@ -35,12 +35,30 @@ func (v *view) in(c store.PathwayCode, id store.MessageID) (seq []byte, err erro
 	return seq, nil
 }
 
+// A message and its letter index lie side by side, at the end of what the thread
+// holds so far.
+const (
+	kindThread = 'a'
+	endMessage = 'm'
+	endIndex   = 'x'
+)
+
+func (v *view) messageKey(c store.PathwayCode, seq []byte) []byte {
+	return append(v.threadKey(c, kindThread, seq), endMessage)
+}
+
+func (v *view) indexKey(c store.PathwayCode, seq []byte) []byte {
+	return append(v.threadKey(c, kindThread, seq), endIndex)
+}
+
+func isMessage(k []byte) bool { return k[len(k)-1] == endMessage }
+
 // Message implements [store.View].
 func (v *view) Message(c store.PathwayCode, id store.MessageID) (*store.Message, error) {
 	seq, err := v.in(c, id)
 	m := new(store.Message)
 	if err == nil {
-		err = v.get(bucketThreads, v.threadKey(c, 'm', seq), pathwayOwner(c), m)
+		err = v.get(bucketThreads, v.messageKey(c, seq), pathwayOwner(c), m)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("reading message %s: %w", id, err)
@@ -66,7 +84,7 @@ func (v *view) Index(c store.PathwayCode, id store.MessageID) ([]byte, error) {
 	seq, err := v.in(c, id)
 	var b []byte
 	if err == nil {
-		err = v.get(bucketThreads, v.threadKey(c, 'i', seq), pathwayOwner(c), &b)
+		err = v.get(bucketThreads, v.indexKey(c, seq), pathwayOwner(c), &b)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("reading index of message %s: %w", id, err)
@@ -76,13 +94,16 @@ func (v *view) Index(c store.PathwayCode, id store.MessageID) ([]byte, error) {
 
 // Thread implements [store.View].
 func (v *view) Thread(c store.PathwayCode, from uint64, limit int) ([]*store.Message, error) {
-	prefix := v.threadKey(c, 'm')
+	prefix := v.threadKey(c, kindThread)
 	var out []*store.Message
 	if from == ^uint64(0) {
 		return nil, nil
 	}
 	cur := v.bucket(bucketThreads).Cursor()
 	for k, row := cur.Seek(joined(prefix, u64(from+1))); hasPrefix(k, prefix) && (limit <= 0 || len(out) < limit); k, row = cur.Next() {
+		if !isMessage(k) {
+			continue
+		}
 		m := new(store.Message)
 		if err := v.open(bucketThreads, k, pathwayOwner(c), row, m); err != nil {
 			return nil, fmt.Errorf("reading thread of %s: %w", c, err)
@@ -94,10 +115,13 @@ func (v *view) Thread(c store.PathwayCode, from uint64, limit int) ([]*store.Mes
 
 // Recent implements [store.View].
 func (v *view) Recent(c store.PathwayCode, limit int) ([]*store.Message, error) {
-	prefix := v.threadKey(c, 'm')
+	prefix := v.threadKey(c, kindThread)
 	var out []*store.Message
 	cur := v.bucket(bucketThreads).Cursor()
 	for k, row := v.lastOf(cur.Seek, cur.Last, cur.Prev, prefix); hasPrefix(k, prefix) && (limit <= 0 || len(out) < limit); k, row = cur.Prev() {
+		if !isMessage(k) {
+			continue
+		}
 		m := new(store.Message)
 		if err := v.open(bucketThreads, k, pathwayOwner(c), row, m); err != nil {
 			return nil, fmt.Errorf("reading thread of %s: %w", c, err)
@@ -119,7 +143,7 @@ func (v *view) lastOf(seek func([]byte) ([]byte, []byte), last, prev func() ([]b
 
 // nextSeq is the next place in a thread.
 func (v *view) nextSeq(c store.PathwayCode) uint64 {
-	prefix := v.threadKey(c, 'm')
+	prefix := v.threadKey(c, kindThread)
 	cur := v.bucket(bucketThreads).Cursor()
 	k, _ := v.lastOf(cur.Seek, cur.Last, cur.Prev, prefix)
 	if !hasPrefix(k, prefix) {
@@ -203,10 +227,10 @@ func (t *tx) fileRows(m *store.Message, index []byte) error {
 			return err
 		}
 	}
-	if err := t.put(bucketThreads, t.threadKey(m.Pathway, 'm', seq), owner, m); err != nil {
+	if err := t.put(bucketThreads, t.messageKey(m.Pathway, seq), owner, m); err != nil {
 		return err
 	}
-	if err := t.put(bucketThreads, t.threadKey(m.Pathway, 'i', seq), owner, nonNil(index)); err != nil {
+	if err := t.put(bucketThreads, t.indexKey(m.Pathway, seq), owner, nonNil(index)); err != nil {
 		return err
 	}
 	if err := t.putRaw(bucketLocated, []byte(m.ID), joined([]byte{clearVersion}, t.handle(m.Pathway), seq)); err != nil {
@@ -280,7 +304,7 @@ func (t *tx) UpdateMessage(m *store.Message) error {
 	if err := t.putIDs(m, ids(old)); err != nil {
 		return fmt.Errorf("updating message %s: %w", m.ID, err)
 	}
-	if err := t.put(bucketThreads, t.threadKey(m.Pathway, 'm', u64(m.Seq)), pathwayOwner(m.Pathway), m); err != nil {
+	if err := t.put(bucketThreads, t.messageKey(m.Pathway, u64(m.Seq)), pathwayOwner(m.Pathway), m); err != nil {
 		return fmt.Errorf("updating message %s: %w", m.ID, err)
 	}
 	return nil
