@@ -349,6 +349,14 @@ func TestMerge(t *testing.T) {
 	if len(view.Messages) != 2 || view.Messages[1].Parent != view.Messages[0].ID || copyState(view.Messages[0])["moreau@chu.test"] != "sent" {
 		t.Fatalf("%q %+v", subjects, view.Messages)
 	}
+	// Cut off at its end and done again, nothing comes twice.
+	err = h.store.Commit(ctx, func(tx store.Tx) error {
+		return tx.PutItem(store.Item{ID: "again", Lane: laneMerge, Due: h.clock.now(), Pathway: store.PathwayCode(from)})
+	})
+	h.timers()
+	if again := must[ThreadView](t)(h.Thread(ctx, testActor, string(h.child), "")); err != nil || len(again.Messages) != 2 {
+		t.Errorf("%d messages after a second run, %v", len(again.Messages), err)
+	}
 	if a := view.Messages[0].Author; a.Member != "m8" || a.Name != "Mme Rose Picard" {
 		t.Errorf("%+v", a)
 	}

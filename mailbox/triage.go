@@ -11,8 +11,8 @@ import (
 	"github.com/relais-sante/relais/store"
 )
 
-// What waits for a human, and what people decide about it. Announcing and
-// escalating is in triage_notices.go.
+// What waits for a human, and what people decide about it. (Announcing is in
+// triage_notices.go, escalating in triage_timer.go.)
 
 // TriageList lists what waits, oldest first.
 func (h *Hub) TriageList(ctx context.Context, by Actor) ([]HeldView, error) {
