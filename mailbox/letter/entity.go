@@ -8,6 +8,7 @@ import (
 // describe fills in what the header says of an entity.
 func (s *Scanner) describe(e *entity, fields []Field) {
 	p := &e.part
+	s.noteRepeated(fields)
 	if _, there := value(fields, "Content-Type"); there && s.media.ok {
 		p.Type, p.Subtype, p.Params = s.media.typ, s.media.subtype, s.media.params
 	} else {
@@ -42,6 +43,22 @@ func (s *Scanner) describe(e *entity, fields []Field) {
 	p.MD5, _ = value(fields, "Content-MD5")
 	if p.Type == "text" && !knownCharset(p.Params["charset"]) {
 		s.defect(DefectCharset, p.HeaderStart)
+	}
+}
+
+// noteRepeated notes Content-* fields that stand again: mail programs do not
+// agree on which one counts. Here it is the first.
+func (s *Scanner) noteRepeated(fields []Field) {
+	var seen [len(partFields)]bool
+	for i := range fields {
+		place := slices.IndexFunc(partFields[:], func(known string) bool { return strings.EqualFold(known, fields[i].Name) })
+		if place < 0 {
+			continue
+		}
+		if seen[place] {
+			s.defect(DefectRepeated, fields[i].Start)
+		}
+		seen[place] = true
 	}
 }
 
@@ -82,8 +99,7 @@ func (s *Scanner) enterBody(e *entity) {
 	message := p.Type == "message" && (p.Subtype == "rfc822" || p.Subtype == "global")
 	boundary := p.Params["boundary"]
 	switch {
-	case !multipart && !message:
-		multipart, message = false, false
+	case !multipart && !message: // a leaf by its type
 	case multipart && (boundary == "" || len(boundary) > maxBoundary):
 		s.defect(DefectBoundary, p.HeaderStart)
 		multipart = false
@@ -158,11 +174,11 @@ func (s *Scanner) endLeaf(e *entity) {
 // the first; of other fields the first counts.
 func (s *Scanner) envelope(fields []Field) Envelope {
 	var env Envelope
-	var seen [16]string // at most one of each of envelopeFields
+	var seen [len(envelopeFields)]string
 	n := 0
 	for i := range fields {
 		name := strings.ToLower(fields[i].Name)
-		if !slices.Contains(envelopeFields, name) {
+		if !slices.Contains(envelopeFields[:], name) {
 			continue
 		}
 		again := slices.Contains(seen[:n], name)

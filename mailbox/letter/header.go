@@ -28,11 +28,11 @@ type header struct {
 // partFields are kept of a header inside the mail, envelopeFields besides at
 // the root of an attached message.
 var (
-	partFields = []string{
+	partFields = [...]string{
 		"content-type", "content-transfer-encoding", "content-disposition", "content-id",
 		"content-description", "content-language", "content-location", "content-md5",
 	}
-	envelopeFields = []string{
+	envelopeFields = [...]string{
 		"date", "subject", "from", "sender", "reply-to", "to", "cc", "bcc",
 		"message-id", "in-reply-to", "references",
 	}
@@ -49,12 +49,12 @@ func (s *Scanner) hasFields() bool { return s.lineCount > 0 }
 
 // headerLine takes a whole line of a header.
 func (s *Scanner) headerLine(line []byte, eol int) {
-	s.keepReturned(line)
-	s.keepReturnedEOL(eol)
 	if len(line) == 0 {
 		s.endHeader(s.pos, s.lfs+1)
 		return
 	}
+	s.keepReturned(line)
+	s.keepReturnedEOL(eol)
 	s.lineOfField(line)
 	s.fieldEnd = s.pos
 }
@@ -110,11 +110,11 @@ func isFieldName(b []byte) bool {
 
 // wanted reports whether the field is kept at all.
 func (s *Scanner) wanted(name string) bool {
-	if len(s.stack) == 1 {
-		return true
-	}
-	is := func(known string) bool { return strings.EqualFold(known, name) }
-	return slices.ContainsFunc(partFields, is) || s.top().root && slices.ContainsFunc(envelopeFields, is)
+	return len(s.stack) == 1 || isOneOf(partFields[:], name) || s.top().root && isOneOf(envelopeFields[:], name)
+}
+
+func isOneOf(names []string, name string) bool {
+	return slices.ContainsFunc(names, func(known string) bool { return strings.EqualFold(known, name) })
 }
 
 // addToField appends to the open field what its limit allows. Unfolding takes
@@ -141,15 +141,25 @@ func (s *Scanner) endField() {
 		return
 	}
 	raw := bytes.TrimSpace(s.fieldValue)
+	if s.cutField {
+		raw = withoutCutRune(raw)
+	}
 	which, cost := 0, len(s.fieldName)+len(raw)
 	if len(s.stack) > 1 {
 		which = 1
 	}
+	// The last tenth of each limit is kept for the fields that structure and
+	// envelope hang on: a flood of others does not push them out.
+	fields, room := s.limits.Fields, s.budget[which]
+	if !isOneOf(partFields[:], s.fieldName) && !isOneOf(envelopeFields[:], s.fieldName) {
+		fields -= fields / 10
+		room -= s.limits.HeaderBytes / 10
+	}
 	switch {
-	case len(s.fields) >= s.limits.Fields:
+	case len(s.fields) >= fields:
 		s.defect(DefectFields, s.fieldStart)
 		return
-	case cost > s.budget[which]:
+	case cost > room:
 		s.defect(DefectHeaderSize, s.fieldStart)
 		return
 	}
@@ -158,6 +168,7 @@ func (s *Scanner) endField() {
 	if !clean {
 		s.defect(DefectRawHeader, s.fieldStart)
 	}
+	value = withoutLineEnds.Replace(value)
 	if s.fields == nil && which == 0 {
 		s.fields = make([]Field, 0, 16)
 	}
@@ -166,6 +177,10 @@ func (s *Scanner) endField() {
 		s.media = readMedia(value)
 	}
 }
+
+// withoutLineEnds keeps a CR or NUL in a value from coming out again wherever
+// the value is written. LF cannot stand in one.
+var withoutLineEnds = strings.NewReplacer("\r", " ", "\x00", " ")
 
 // ownBoundary reports whether line is a boundary of the very entity whose
 // header is being read.
@@ -185,6 +200,7 @@ func (s *Scanner) endHeader(at, lfs int64) {
 	e := s.top()
 	e.part.BodyStart = at
 	e.lfs = lfs
+	s.returning = false
 	fields := s.fields
 	s.fields = nil
 	s.describe(e, fields)

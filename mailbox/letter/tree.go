@@ -31,6 +31,7 @@ type entity struct {
 	digest   bool   // child of a multipart/digest
 	report   bool   // child of the multipart/report that is the mail
 	attached bool   // inside an attached message
+	skipped  bool   // not all of its parts were looked into
 	lfs      int64  // line feeds before the body
 }
 
@@ -151,7 +152,7 @@ func (s *Scanner) boundaryLine(line []byte) bool {
 			e.phase = inEnd
 		case s.parts >= s.limits.Parts:
 			s.defect(DefectParts, s.lineStart)
-			e.phase = inSkipped
+			e.phase, e.skipped = inSkipped, true
 		default:
 			if len(e.part.Parts) == 0 {
 				s.dropLeaf()
@@ -225,7 +226,7 @@ func (s *Scanner) closeTop(at int64, before int) {
 		if e.phase != inEnd {
 			s.defect(DefectUnclosed, p.HeaderStart)
 		}
-		if len(p.Parts) > 0 || e.phase == inSkipped {
+		if len(p.Parts) > 0 || e.skipped {
 			p.Size = p.BodyEnd - p.BodyStart
 			break
 		}
