@@ -3,7 +3,6 @@ package outbound
 import (
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"net"
@@ -162,32 +161,25 @@ func (f *failure) fault() (mailbox.OutcomeKind, string) {
 		return mailbox.OutcomeTemporary, reasonResolve
 	case f.at == stageDial:
 		return mailbox.OutcomeTemporary, reasonDial
-	case tlsFault(err):
+	case f.at == stageTLS, tlsFault(err):
 		return mailbox.OutcomeTemporary, reasonTLS
 	case errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, context.DeadlineExceeded), errors.As(err, &timeout) && timeout.Timeout():
 		return mailbox.OutcomeTemporary, reasonTimeout
 	case errors.Is(err, errAhead), errors.Is(err, errLongReply), errors.Is(err, errNotReply), errors.As(err, &bad):
 		return mailbox.OutcomeTemporary, reasonProtocol
-	case f.at == stageTLS:
-		return mailbox.OutcomeTemporary, reasonTLS
 	}
 	return mailbox.OutcomeTemporary, reasonDropped
 }
 
-// tlsFault recognises handshake failures. With TLS 1.3 a server refuses our
-// certificate after the handshake is over for us: its alert comes with the
-// first read.
+// tlsFault recognises what TLS says outside the handshake: with TLS 1.3 it is
+// over for us before the server has looked at our certificate, and its alert
+// comes with the first read.
 func tlsFault(err error) bool {
 	var (
-		record  tls.RecordHeaderError
-		alert   *net.OpError
-		chain   *tls.CertificateVerificationError
-		host    x509.HostnameError
-		unknown x509.UnknownAuthorityError
+		record tls.RecordHeaderError
+		alert  *net.OpError
 	)
-	return errors.As(err, &record) || errors.As(err, &chain) || errors.As(err, &host) || errors.As(err, &unknown) ||
-		errors.As(err, &alert) && (alert.Op == "remote error" || alert.Op == "local error") ||
-		errors.Is(err, errNoSTARTTLS)
+	return errors.As(err, &record) || errors.As(err, &alert) && (alert.Op == "remote error" || alert.Op == "local error")
 }
 
 // maxText bounds what is kept of a peer's answer, in bytes.

@@ -30,8 +30,7 @@ type conn struct {
 	sent   int       // transactions so far
 	idle   time.Time // since when it is unused
 	closed func()    // called once, when it closes
-	// sessions are the relay's when it was opened.
-	sessions *sessions
+	trust  int64     // of Relay.trusts, when it was opened
 }
 
 // connect opens a conversation with one of the hops, in their order. All of it
@@ -108,7 +107,7 @@ func (r *Relay) begin(ctx context.Context, w *wire, hop Hop, domain string) (*co
 	}
 	// go-smtp takes over here. It wants to see a greeting first.
 	f.replay("220 ready\r\n")
-	c := &conn{wire: w, fence: f, smtp: smtp.NewClient(f), sessions: r.sessions.Load()}
+	c := &conn{wire: w, fence: f, smtp: smtp.NewClient(f), trust: r.trusts.Load()}
 	command()
 	if err := c.smtp.Hello(r.o.Hello); err != nil {
 		return nil, &failure{stageGreeting, fmt.Errorf("saying EHLO: %w", err)}
@@ -137,10 +136,7 @@ func (r *Relay) secure(ctx context.Context, f *fence, w *wire, hop Hop, domain s
 	if err := f.quiet(); err != nil {
 		return nil, &failure{stageTLS, err}
 	}
-	// A handshake costs as much as twenty mails: sessions are resumed.
-	profile := r.o.Trust.ClientConfig(hop.Host).Clone()
-	profile.ClientSessionCache = r.sessions.Load()
-	tc := tls.Client(w, profile)
+	tc := tls.Client(w, r.o.Trust.ClientConfig(hop.Host))
 	if err := tc.HandshakeContext(ctx); err != nil {
 		return nil, &failure{stageTLS, fmt.Errorf("shaking hands: %w", err)}
 	}

@@ -29,8 +29,16 @@ func TestMisbehavingPeers(t *testing.T) {
 		{reply: map[string]string{"DOT": "451 4.3.0 not kept"}},
 		{reply: map[string]string{"MAIL": "421 4.3.2 closing"}},
 		{reply: map[string]string{"RCPT": "421 4.3.2 closing"}},
-		{cut: "GREETING"}, {cut: "EHLO"}, {cut: "MAIL"}, {cut: "RCPT"}, {cut: "DATA"}, {cut: "BODY"}, {cut: "IDLE"},
-		{stall: "GREETING"}, {stall: "RCPT"}, {stall: "BODY"},
+		{cut: "GREETING"},
+		{cut: "EHLO"},
+		{cut: "MAIL"},
+		{cut: "RCPT"},
+		{cut: "DATA"},
+		{cut: "BODY"},
+		{cut: "IDLE"},
+		{stall: "GREETING"},
+		{stall: "RCPT"},
+		{stall: "BODY"},
 		{reply: map[string]string{"GREETING": "554 5.3.2 not now"}},
 	}
 	chance := func(host, conn, mail int) manners {
@@ -56,7 +64,7 @@ func TestMisbehavingPeers(t *testing.T) {
 		q.addMail(mailbox.Outgoing{MailFrom: "a@hub.example", RcptTo: store.Address(rcpt)}, body)
 	}
 	o := quick(q, route)
-	o.Timeouts.Command, o.Timeouts.Block, o.Timeouts.End = 100*time.Millisecond, 100*time.Millisecond, time.Second
+	o.Timeouts.Command, o.Timeouts.Block, o.Timeouts.End = 100*time.Millisecond, 100*time.Millisecond, time.Minute
 	start(t, o)
 	q.all(t)
 	failed := 0

@@ -32,7 +32,10 @@ type operator struct {
 
 // taken is a mail that the operator answered 250 to, or took before it cut the
 // connection.
-type taken struct{ mail, rcpt, body string }
+type taken struct {
+	mail, rcpt, body string
+	at               time.Time
+}
 
 // manners of a peer. A verb is GREETING EHLO STARTTLS MAIL RCPT DATA BODY (in
 // the middle of the mail), DOT (the mail taken, before the answer) or IDLE (the
@@ -233,7 +236,7 @@ func (d *dialogue) body() bool {
 		}
 		b.WriteString(strings.TrimPrefix(line, "."))
 	}
-	d.now.body = b.String()
+	d.now.body, d.now.at = b.String(), time.Now()
 	select {
 	case <-time.After(d.m.delay):
 	case <-d.o.quit:
@@ -274,3 +277,5 @@ func nobody(t *testing.T) string {
 	defer ln.Close()
 	return ln.Addr().String()
 }
+
+func (m taken) String() string { return fmt.Sprintf("%s\n%s\n%q", m.mail, m.rcpt, m.body) }

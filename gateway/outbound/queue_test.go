@@ -244,8 +244,8 @@ func quick(q *queue, route Route) Options {
 	return Options{
 		Hub: q, Route: route, Trust: everybody{}, Hello: "hub.example", TLS: TLSNone,
 		Timeouts: Timeouts{
-			Connect: 2 * time.Second, Dial: time.Second,
-			Command: time.Second, Block: time.Second, End: time.Second,
+			Connect: 10 * time.Second, Dial: 10 * time.Second,
+			Command: 10 * time.Second, Block: 10 * time.Second, End: 10 * time.Second,
 		},
 		Backoff: Backoff{First: 10 * time.Millisecond, Most: 50 * time.Millisecond},
 		Grace:   time.Second,

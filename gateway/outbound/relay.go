@@ -2,7 +2,6 @@ package outbound
 
 import (
 	"context"
-	"crypto/tls"
 	"fmt"
 	"strings"
 	"sync"
@@ -29,9 +28,9 @@ type Relay struct {
 	metrics *metrics
 	ledger  *ledger
 	total   chan struct{} // one token per connection in use
-	// sessions are TLS sessions for resumption; the pointer also tells
-	// connections made under another trust from today's.
-	sessions atomic.Pointer[sessions]
+	// trusts counts calls of Renew: connections made under another trust than
+	// today's are not kept.
+	trusts atomic.Int64
 
 	mu    sync.Mutex
 	peers map[string]*peer
@@ -43,8 +42,6 @@ type Relay struct {
 	leaving sync.WaitGroup // connections taking leave
 	stopped atomic.Bool
 }
-
-type sessions struct{ tls.ClientSessionCache }
 
 // New returns a relay; Run makes it work.
 func New(o Options) (*Relay, error) {
@@ -60,14 +57,13 @@ func New(o Options) (*Relay, error) {
 		o: o, metrics: m, total: make(chan struct{}, o.Total),
 		peers: map[string]*peer{}, running: map[string]*lane{}, resting: map[string]time.Time{}, over: make(chan *lane),
 	}
-	r.Renew()
 	return r, nil
 }
 
-// Renew makes new connections from now on, with new TLS sessions: certificates,
-// authorities or the white list have changed. Mails under way are not cut.
+// Renew uses new connections from now on: certificates, authorities or the
+// white list have changed. Mails under way are not cut.
 func (r *Relay) Renew() {
-	r.sessions.Store(&sessions{tls.NewLRUClientSessionCache(256)})
+	r.trusts.Add(1)
 	r.expire(0)
 }
 
@@ -194,7 +190,7 @@ func (r *Relay) expire(keep time.Duration) {
 
 // keep returns a connection to its peer's pool, unless it is past use.
 func (r *Relay) keep(p *peer, c *conn) {
-	if r.stopped.Load() || c.sessions != r.sessions.Load() {
+	if r.stopped.Load() || c.trust != r.trusts.Load() {
 		r.retire(c)
 		return
 	}

@@ -26,8 +26,8 @@ func TestSends(t *testing.T) {
 		mail: fmt.Sprintf("MAIL FROM:<k7f3q2x.b-1@hub.example> SIZE=%d RET=HDRS ENVID=d00000", len(plain)),
 		rcpt: "RCPT TO:<roux@chu.example>", body: plain,
 	}
-	if len(got) != 1 || got[0] != want {
-		t.Fatalf("took %q\nwant %q", got, want)
+	if len(got) != 1 || got[0].mail != want.mail || got[0].rcpt != want.rcpt || got[0].body != want.body {
+		t.Fatalf("took %v\nwant %v", got, want)
 	}
 }
 
@@ -89,7 +89,9 @@ func TestDialogues(t *testing.T) {
 			q.retry = func(int) time.Duration { return time.Hour }
 			id := q.add("roux@chu.example")
 			o := quick(q, toward{"chu.example": op.addr()})
-			o.Timeouts.Command, o.Timeouts.End = 150*time.Millisecond, 150*time.Millisecond
+			if tt.m.stall != "" {
+				o.Timeouts.Command, o.Timeouts.End = 150*time.Millisecond, 150*time.Millisecond
+			}
 			start(t, o)
 			out := q.first(t, id)
 			if out.Kind != tt.kind || out.Reason != tt.reason || out.Code != tt.code || out.Enhanced != tt.status {
@@ -150,7 +152,7 @@ func TestExtensions(t *testing.T) {
 			q.all(t)
 			want := "MAIL FROM:<a@hub.example>" + strings.ReplaceAll(tt.want, "#", fmt.Sprint(len(body)))
 			if got := op.taken()[0]; got.mail != want || got.body != body {
-				t.Errorf("got %q\nwant %q with body %q", got, want, body)
+				t.Errorf("got %v\nwant %q with body %q", got, want, body)
 			}
 		})
 	}
@@ -203,7 +205,7 @@ func TestUnsayable(t *testing.T) {
 				t.Errorf("outcome %+v", out)
 			}
 			if got := op.taken(); len(got) > 0 {
-				t.Errorf("the peer took %q", got)
+				t.Errorf("the peer took %v", got)
 			}
 		})
 	}

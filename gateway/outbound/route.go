@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/netip"
 	"strconv"
+	"strings"
 )
 
 // Route says where mail of a domain is handed over, and who must answer there.
@@ -50,7 +51,11 @@ const maxHops = 10
 
 // hops resolves a host to at most as many addresses as are still wanted.
 func hops(ctx context.Context, r Resolver, host string, port, want int) ([]Hop, error) {
-	addrs, err := r.LookupNetIP(ctx, "ip", host)
+	name := host
+	if strings.Contains(name, ".") {
+		name += "." // as it is, not below one of this machine's domains
+	}
+	addrs, err := r.LookupNetIP(ctx, "ip", name)
 	if err != nil {
 		return nil, fmt.Errorf("looking up the addresses of a mail host: %w", err)
 	}
