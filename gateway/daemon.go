@@ -158,8 +158,8 @@ func (d *daemon) run(ctx context.Context) error {
 	g.Go(func() error { return d.served("outbound", d.outbound.Run(running)) })
 	g.Go(func() error { return d.served("timers", d.hub.RunTimers(running)) })
 	g.Go(func() error { return d.served("admin", d.admin.Serve(running, d.listeners.admin)) })
-	if d.listeners.metrics != nil {
-		g.Go(func() error { return d.served("metrics", d.metrics.serve(running, d.listeners.metrics)) })
+	for _, l := range d.listeners.metrics {
+		g.Go(func() error { return d.served("metrics", d.metrics.serve(running, l)) })
 	}
 	g.Go(func() error { d.reloads(running); return nil })
 	d.sayReady(running)

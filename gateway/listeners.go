@@ -21,7 +21,7 @@ const (
 type listeners struct {
 	inbound []inboundListener
 	admin   net.Listener
-	metrics net.Listener
+	metrics []net.Listener
 }
 
 // inboundListener is a socket for operators and how TLS begins on it.
@@ -47,8 +47,7 @@ func (l *listeners) bind(c *configs.Config) error {
 		if err != nil {
 			return fmt.Errorf("listening for metrics: %w", err)
 		}
-		l.metrics = s
-		break
+		l.metrics = append(l.metrics, s)
 	}
 	var err error
 	if l.admin, err = admin.Listen(AdminSocket(c)); err != nil {
@@ -85,16 +84,21 @@ func (l *listeners) close() {
 	for _, s := range l.inbound {
 		s.Close()
 	}
-	for _, s := range []net.Listener{l.admin, l.metrics} {
-		if s != nil {
-			s.Close()
-		}
+	for _, s := range l.metrics {
+		s.Close()
+	}
+	if l.admin != nil {
+		l.admin.Close()
 	}
 }
 
-func bound(l net.Listener) []string {
-	if l == nil {
-		return []string{}
+// bound lists where listeners are, as an empty list and never as none.
+func bound(ls ...net.Listener) []string {
+	all := []string{}
+	for _, l := range ls {
+		if l != nil {
+			all = append(all, l.Addr().String())
+		}
 	}
-	return []string{l.Addr().String()}
+	return all
 }

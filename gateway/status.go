@@ -26,7 +26,7 @@ func (d *daemon) status(ctx context.Context) (admin.Status, error) {
 		Ready: d.ready.Load(), Version: d.o.Version, Domain: d.cfg.Domain, Started: d.started,
 		Listeners: admin.Listeners{
 			Inbound: []string{}, Submission: []string{}, IMAP: []string{},
-			Admin: bound(d.listeners.admin), Metrics: bound(d.listeners.metrics),
+			Admin: bound(d.listeners.admin), Metrics: bound(d.listeners.metrics...),
 		},
 		Queue: admin.Queue{Queued: stats.Queued, Failed: stats.Failed}, Held: stats.Held,
 		OldestUndelivered: when(stats.OldestUndelivered), OldestHeld: when(stats.OldestHeld),

@@ -104,7 +104,7 @@ smarthost = "` + s.addr + `"`})
 	eventually(t, 30*time.Second, "the copies are sent", func() bool {
 		return s.count(func(c taken) bool { return c.kind == "" && strings.HasPrefix(c.id, "<clair-") }) >= 3
 	})
-	var m = h.thread(p.ID).Messages[0]
+	m := h.thread(p.ID).Messages[0]
 	h.run("message", "retract", m.ID, "--reason", markers.note)
 	h.grep(t, "running")
 
