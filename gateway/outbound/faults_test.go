@@ -64,7 +64,7 @@ func TestMisbehavingPeers(t *testing.T) {
 		q.addMail(mailbox.Outgoing{MailFrom: "a@hub.example", RcptTo: store.Address(rcpt)}, body)
 	}
 	o := quick(q, route)
-	o.Timeouts.Command, o.Timeouts.Block, o.Timeouts.End = 100*time.Millisecond, 100*time.Millisecond, time.Minute
+	o.Timeouts.Command, o.Timeouts.Block, o.Timeouts.End = 100*time.Millisecond, 100*time.Millisecond, 2*time.Second
 	start(t, o)
 	q.all(t)
 	failed := 0

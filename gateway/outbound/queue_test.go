@@ -27,7 +27,7 @@ type queue struct {
 	mu      sync.Mutex
 	entries map[store.DeliveryID]*entry
 	order   []store.DeliveryID
-	finish  func([]mailbox.Result) error // fails a commit
+	finish  func([]mailbox.Result) error // slows or fails a commit
 	commits int
 	moved   chan struct{} // closed and replaced at every change
 }
@@ -138,14 +138,14 @@ func (q *queue) Open(_ context.Context, job mailbox.Job) (*mailbox.Outgoing, err
 }
 
 func (q *queue) Finish(_ context.Context, results []mailbox.Result) error {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	q.commits++
 	if q.finish != nil {
 		if err := q.finish(results); err != nil {
 			return err
 		}
 	}
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.commits++
 	for _, r := range results {
 		e := q.entries[r.Job.Delivery.ID]
 		if !e.leased {
