@@ -182,7 +182,7 @@ func (c *cli) grid(head []string, rows [][]string, indent int) {
 	t.SetStyle(style)
 	configs := make([]table.ColumnConfig, len(widths))
 	for i, w := range widths {
-		configs[i] = table.ColumnConfig{Number: i + 1, WidthMax: w, WidthMaxEnforcer: text.WrapSoft}
+		configs[i] = table.ColumnConfig{Number: i + 1, WidthMax: w, WidthMaxEnforcer: wrap}
 	}
 	t.SetColumnConfigs(configs)
 	for _, row := range rows {
@@ -203,6 +203,25 @@ func cells(row []string) table.Row {
 		r[i] = cell
 	}
 	return r
+}
+
+// wrap breaks s into lines at spaces, but not at those that French puts before
+// its colons.
+func wrap(s string, width int) string {
+	var lines []string
+	line := ""
+	for _, word := range strings.Split(s, " ") {
+		switch {
+		case line == "":
+			line = word
+		case text.RuneWidthWithoutEscSequences(line+" "+word) <= width:
+			line += " " + word
+		default:
+			lines = append(lines, line)
+			line = word
+		}
+	}
+	return strings.Join(append(lines, line), "\n")
 }
 
 // fit gives each column its width: what it needs, the widest giving way until

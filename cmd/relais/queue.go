@@ -95,7 +95,7 @@ func (c *cli) queueDrop() *cobra.Command {
 			return err
 		}
 		q.ID = args[0]
-		if !yes && terminal(c.in) && terminal(c.errs) {
+		if !yes && terminal(c.in) {
 			d, err := hub.QueueEntry(ctx, nobody, q.ID)
 			if err != nil {
 				return err

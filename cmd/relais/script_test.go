@@ -26,7 +26,7 @@ func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata",
 		Setup: func(e *testscript.Env) error {
-			e.Vars = append(e.Vars, "LANG=fr_FR.UTF-8", "TZ=UTC", "COLUMNS=80")
+			e.Vars = append(e.Vars, "LANG=fr_FR.UTF-8", "TZ=UTC", "COLUMNS=80", "GORACE=atexit_sleep_ms=0")
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
@@ -125,7 +125,8 @@ func until(ts *testscript.TestScript, _ bool, args []string) {
 	}
 }
 
-// operator is the server that the hub sends by: it keeps what comes.
+// operator is the server that the hub sends by: it keeps what comes, but puts
+// off what is for absent@.
 type operator struct {
 	mu    sync.Mutex
 	mails []string // recipient, line end, mail
@@ -138,9 +139,15 @@ type reception struct {
 
 func (o *operator) NewSession(*smtp.Conn) (smtp.Session, error) { return &reception{operator: o}, nil }
 func (r *reception) Mail(string, *smtp.MailOptions) error       { return nil }
-func (r *reception) Rcpt(to string, _ *smtp.RcptOptions) error  { r.rcpt = to; return nil }
-func (r *reception) Reset()                                     {}
-func (r *reception) Logout() error                              { return nil }
+func (r *reception) Rcpt(to string, _ *smtp.RcptOptions) error {
+	if strings.HasPrefix(to, "absent") {
+		return &smtp.SMTPError{Code: 451, EnhancedCode: smtp.EnhancedCode{4, 2, 0}, Message: "plus tard"}
+	}
+	r.rcpt = to
+	return nil
+}
+func (r *reception) Reset()        {}
+func (r *reception) Logout() error { return nil }
 func (r *reception) Data(mail io.Reader) error {
 	b, err := io.ReadAll(mail)
 	if err != nil {

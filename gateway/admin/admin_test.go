@@ -363,3 +363,36 @@ func TestStatus(t *testing.T) {
 		t.Errorf("(-hub +client):\n%s", diff)
 	}
 }
+
+// Whatever answers on the socket, if it is not a hub of this API it is not
+// believed.
+func TestForeignServer(t *testing.T) {
+	for _, tc := range []struct {
+		version, body, code string
+	}{
+		{"", `{}`, "other-version"},
+		{"2", `{}`, "other-version"},
+		{version, `<html>`, "broken-off"},
+	} {
+		path := filepath.Join(t.TempDir(), "admin.sock")
+		l, err := Listen(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set(headerVersion, tc.version)
+			_, _ = io.WriteString(w, tc.body)
+		})}
+		served := make(chan error, 1)
+		go func() { served <- s.Serve(l) }()
+		c := NewClient(path)
+		_, err = c.Pathway(t.Context(), mailbox.Actor{}, "x")
+		var e *Error
+		if !errors.As(err, &e) || e.Code != tc.code {
+			t.Errorf("version %q, body %q: got %v, want %s", tc.version, tc.body, err, tc.code)
+		}
+		c.Close()
+		s.Close()
+		<-served
+	}
+}

@@ -7,7 +7,10 @@ import (
 	"github.com/relais-sante/relais/mailbox"
 )
 
-var _ Operations = (*Client)(nil)
+var (
+	_ Operations = (*mailbox.Hub)(nil)
+	_ Operations = (*Client)(nil)
+)
 
 // The methods below do, over the socket, what those of [mailbox.Hub] do.
 
