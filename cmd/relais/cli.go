@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -53,7 +52,7 @@ func locale(args []string, getenv func(string) string) texts.Locale {
 // root builds the tree of commands.
 func (c *cli) root() *cobra.Command {
 	root := c.group("relais", nil,
-		c.initCommand(), c.serveCommand(), c.checkCommand(), c.statusCommand(),
+		c.demoCommand(), c.initCommand(), c.serveCommand(), c.checkCommand(), c.statusCommand(),
 		c.pathwayCommands(), c.consentCommands(), c.teamCommands(), c.mailboxCommands(),
 		c.threadCommands(), c.messageCommands(), c.triageCommands(), c.queueCommands(), c.rulesCommands(),
 		c.versionCommand(), c.completionCommand(),
@@ -182,7 +181,7 @@ func (c *cli) flagFault(cmd *cobra.Command, err error) error {
 		args["flag"] = dashes(unknown.GetSpecifiedName(), unknown.GetSpecifiedShortnames())
 		return misused(texts.T(c.locale, "cli.flag-unknown", args))
 	case errors.As(err, &empty):
-		args["flag"] = dashes(empty.GetSpecifiedName(), "")
+		args["flag"] = dashes(empty.GetSpecifiedName(), empty.GetSpecifiedShortnames())
 		return misused(texts.T(c.locale, "cli.flag-empty", args))
 	case errors.As(err, &wrong):
 		args["flag"], args["value"] = "--"+wrong.GetFlag().Name, wrong.GetValue()
@@ -192,11 +191,12 @@ func (c *cli) flagFault(cmd *cobra.Command, err error) error {
 	return misused(texts.T(c.locale, "cli.flag-other", args))
 }
 
+// dashes writes a flag as it was typed.
 func dashes(name, short string) string {
-	if short == "" && len(name) > 1 {
-		return "--" + name
+	if short != "" {
+		return "-" + short
 	}
-	return "-" + cmp.Or(short, name)
+	return "--" + name
 }
 
 // changed gives a pointer to a flag's value if it was given: requests that

@@ -31,6 +31,8 @@ func (c *cli) serveCommand() *cobra.Command {
 		if err := level.UnmarshalText([]byte(config.Log.Level)); err != nil {
 			return err
 		}
+		ctx, cancel := context.WithCancel(ctx)
+		defer cancel()
 		hangup := make(chan os.Signal, 1)
 		signal.Notify(hangup, syscall.SIGHUP)
 		defer signal.Stop(hangup)

@@ -1,0 +1,70 @@
+package main
+
+import (
+	"context"
+	"io"
+
+	"github.com/spf13/cobra"
+
+	"github.com/relais-sante/relais/gateway/demo"
+	"github.com/relais-sante/relais/mailbox/texts"
+)
+
+// demoCommand plays the story of gateway/demo. It fails if a point of the
+// verdict does not hold.
+func (c *cli) demoCommand() *cobra.Command {
+	var stay, verbose bool
+	cmd := c.command("demo", []string{"demonstration"}, 0, 0, func(ctx context.Context, _ []string) error {
+		o := demo.Options{
+			Out: c.out, Locale: c.locale, Colour: terminal(c.out) && c.getenv("NO_COLOR") == "",
+			Verbose: verbose, Boxes: stay, Version: buildInfo().Version,
+		}
+		if c.json {
+			o.Out = io.Discard
+		}
+		err := c.play(ctx, o, stay)
+		if demo.Interrupted(err) {
+			return failed(texts.T(c.locale, "demo.interrupted", nil))
+		}
+		return err
+	})
+	f := cmd.Flags()
+	f.BoolVar(&stay, "stay", false, "")
+	f.BoolVar(&verbose, "verbose", false, "")
+	return cmd
+}
+
+func (c *cli) play(ctx context.Context, o demo.Options, stay bool) error {
+	stage, err := demo.Set(ctx, o)
+	if err != nil {
+		return err
+	}
+	result, err := stage.Play(ctx)
+	if err != nil {
+		if demo.Interrupted(err) {
+			stage.Close()
+		} else {
+			stage.Keep()
+		}
+		return err
+	}
+	if err := c.show(result, func() {}); err != nil {
+		stage.Close()
+		return err
+	}
+	if stay {
+		err := stage.Invite()
+		if err == nil {
+			<-ctx.Done()
+			c.line(texts.T(c.locale, "demo.stay-over", nil))
+		}
+		stage.Close()
+		return err
+	}
+	if !result.Passed {
+		stage.Keep()
+		return failed(texts.T(c.locale, "demo.not-passed", nil))
+	}
+	stage.Close()
+	return nil
+}
