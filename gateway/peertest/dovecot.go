@@ -1,0 +1,146 @@
+package peertest
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// DovecotOptions say what a Dovecot is for.
+type DovecotOptions struct {
+	// Users are the addresses that have a box. Empty: any address has one.
+	Users []string
+	// Password opens every box (default "secret").
+	Password string
+}
+
+// Dovecot is a running Dovecot with a Maildir per address.
+type Dovecot struct {
+	IMAP string // host:port, in clear, PLAIN and LOGIN
+	LMTP string // host:port
+	dir  string
+	t    testing.TB
+	d    *daemon
+}
+
+// StartDovecot starts a Dovecot for the length of the test.
+func StartDovecot(t testing.TB, o DovecotOptions) *Dovecot {
+	t.Helper()
+	Require(t, "dovecot")
+	if o.Password == "" {
+		o.Password = "secret"
+	}
+	d := &Dovecot{IMAP: FreePort(t), LMTP: FreePort(t), dir: folder(t, "dovecot"), t: t}
+	for _, sub := range []string{"run", "state", "mail"} {
+		if err := os.Mkdir(filepath.Join(d.dir, sub), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Chown(filepath.Join(d.dir, "mail"), mailUID, mailUID); err != nil {
+		t.Fatal(err)
+	}
+	var users strings.Builder
+	for _, u := range o.Users {
+		users.WriteString(u + ":{PLAIN}" + o.Password + "::::::\n")
+	}
+	write(t, filepath.Join(d.dir, "users"), users.String())
+	databases := anybody
+	if len(o.Users) > 0 {
+		databases = listed
+	}
+	conf := strings.NewReplacer(
+		"@dir@", d.dir, "@password@", o.Password, "@imap@", portOf(d.IMAP), "@lmtp@", portOf(d.LMTP),
+	).Replace(dovecotConf + databases)
+	write(t, filepath.Join(d.dir, "dovecot.conf"), conf)
+	d.Start()
+	return d
+}
+
+const dovecotConf = `base_dir = @dir@/run
+state_dir = @dir@/state
+instance_name = relais-test
+log_path = @dir@/log
+protocols = imap lmtp
+listen = 127.0.0.1
+ssl = no
+disable_plaintext_auth = no
+auth_username_format = %Lu
+mail_location = maildir:~/Maildir
+first_valid_uid = 1000
+last_valid_uid = 65534
+mail_max_userip_connections = 1000
+mail_fsync = never
+namespace inbox {
+  inbox = yes
+  separator = /
+}
+service imap-login {
+  inet_listener imap {
+    address = 127.0.0.1
+    port = @imap@
+  }
+  inet_listener imaps {
+    port = 0
+  }
+}
+service lmtp {
+  inet_listener lmtp {
+    address = 127.0.0.1
+    port = @lmtp@
+  }
+}
+protocol lmtp {
+  auth_username_format = %Lu
+}
+`
+
+const anybody = `passdb {
+  driver = static
+  args = password=@password@
+}
+userdb {
+  driver = static
+  args = uid=65534 gid=65534 home=@dir@/mail/%Lu allow_all_users=yes
+}
+`
+
+const listed = `passdb {
+  driver = passwd-file
+  args = scheme=PLAIN username_format=%Lu @dir@/users
+}
+userdb {
+  driver = passwd-file
+  args = username_format=%Lu @dir@/users
+  override_fields = uid=65534 gid=65534 home=@dir@/mail/%Lu
+}
+`
+
+// Start starts it again after Stop: same ports, same boxes.
+func (d *Dovecot) Start() {
+	d.t.Helper()
+	d.d = launch(d.t, filepath.Join(d.dir, "log"), []string{d.IMAP, d.LMTP},
+		"dovecot", "-F", "-c", filepath.Join(d.dir, "dovecot.conf"))
+}
+
+// Stop ends it. The boxes are kept.
+func (d *Dovecot) Stop() { d.d.stop() }
+
+// Mails waits until a box has n mails in its INBOX and returns them all, oldest
+// first, with the fields that LMTP delivery puts before them.
+func (d *Dovecot) Mails(box string, n int) [][]byte {
+	d.t.Helper()
+	return await(d.t, filepath.Join(d.dir, "mail", strings.ToLower(box), "Maildir"), n)
+}
+
+// Now returns the mails a box has at this moment.
+func (d *Dovecot) Now(box string) [][]byte {
+	d.t.Helper()
+	return maildir(d.t, filepath.Join(d.dir, "mail", strings.ToLower(box), "Maildir"))
+}
+
+// Log is what Dovecot has logged so far.
+func (d *Dovecot) Log() string {
+	b, _ := os.ReadFile(filepath.Join(d.dir, "log"))
+	return string(b)
+}

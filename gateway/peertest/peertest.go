@@ -1,0 +1,195 @@
+// Package peertest starts real mail software for tests: Postfix as an operator,
+// Dovecot as the place of its boxes, each in a folder and on loopback ports of
+// its own.
+//
+// The programs are Debian's (packages postfix, dovecot-imapd, dovecot-lmtpd) and
+// want root to start. Where they cannot run the test is skipped and says so;
+// with RELAIS_PEERS=require in the environment, as in CI, it fails instead.
+//
+// What a test starts it stops: the processes are children of the test in a
+// process group of their own, ended by the test's cleanup.
+package peertest
+
+import (
+	"bytes"
+	"errors"
+	"io/fs"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// patience bounds every wait for a peer.
+const patience = 30 * time.Second
+
+// Require skips the test unless the programs are installed and, for postfix and
+// dovecot, the test runs as root.
+func Require(t testing.TB, programs ...string) {
+	t.Helper()
+	missing := func(why string) {
+		t.Helper()
+		if os.Getenv("RELAIS_PEERS") == "require" {
+			t.Fatal(why + ", and RELAIS_PEERS=require")
+		}
+		t.Skip(why + "; RELAIS_PEERS=require makes this a failure")
+	}
+	for _, p := range programs {
+		if _, err := exec.LookPath(p); err != nil {
+			missing(p + " is not installed")
+		}
+		if (p == "postfix" || p == "dovecot") && os.Geteuid() != 0 {
+			missing(p + " starts only as root")
+		}
+	}
+}
+
+// folder makes a folder that the servers' own users can reach: t.TempDir is
+// closed to them.
+func folder(t testing.TB, name string) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "relais-"+name+"-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := os.RemoveAll(dir); err != nil {
+			t.Errorf("clearing up after %s: %v", name, err)
+		}
+	})
+	if err := os.Chmod(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+func write(t testing.TB, path, text string) {
+	t.Helper()
+	if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// FreePort finds a port on 127.0.0.1 that nobody listens on now. Somebody else
+// may take it before the server does; the server then does not start and the
+// test fails.
+func FreePort(t testing.TB) string {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	return ln.Addr().String()
+}
+
+func portOf(addr string) string {
+	_, port, _ := net.SplitHostPort(addr)
+	return port
+}
+
+// daemon is a server in the foreground, in a process group of its own.
+type daemon struct {
+	cmd  *exec.Cmd
+	done chan struct{}
+}
+
+// launch starts it and waits until it listens at addrs.
+func launch(t testing.TB, log string, addrs []string, name string, args ...string) *daemon {
+	t.Helper()
+	d := &daemon{cmd: exec.Command(name, args...), done: make(chan struct{})}
+	var out bytes.Buffer
+	d.cmd.Stdout, d.cmd.Stderr = &out, &out
+	d.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGTERM}
+	d.cmd.Env = []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL=C"}
+	// Children keep the output open for longer than we care.
+	d.cmd.WaitDelay = time.Second
+	if err := d.cmd.Start(); err != nil {
+		t.Fatalf("starting %s: %v", name, err)
+	}
+	go func() {
+		defer close(d.done)
+		_ = d.cmd.Wait()
+	}()
+	t.Cleanup(d.stop)
+	for _, addr := range addrs {
+		if !d.listens(addr) {
+			d.stop()
+			said, _ := os.ReadFile(log)
+			t.Fatalf("%s does not listen at %s\n%s\n%s", name, addr, out.Bytes(), said)
+		}
+	}
+	return d
+}
+
+func (d *daemon) listens(addr string) bool {
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline); {
+		if c, err := net.DialTimeout("tcp", addr, time.Second); err == nil {
+			c.Close()
+			return true
+		}
+		select {
+		case <-d.done:
+			return false
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+	return false
+}
+
+// stop ends the whole group and waits for its leader.
+func (d *daemon) stop() {
+	group := -d.cmd.Process.Pid
+	_ = syscall.Kill(group, syscall.SIGTERM)
+	select {
+	case <-d.done:
+	case <-time.After(5 * time.Second):
+	}
+	_ = syscall.Kill(group, syscall.SIGKILL)
+	<-d.done
+}
+
+// maildir reads the mails of a Maildir, oldest first, with CRLF line ends as
+// they came over the wire.
+func maildir(t testing.TB, dir string) [][]byte {
+	t.Helper()
+	var paths []string
+	for _, sub := range []string{"new", "cur"} {
+		found, err := filepath.Glob(filepath.Join(dir, sub, "*"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		paths = append(paths, found...)
+	}
+	slices.SortFunc(paths, func(a, b string) int { return bytes.Compare([]byte(filepath.Base(a)), []byte(filepath.Base(b))) })
+	var mails [][]byte
+	for _, p := range paths {
+		b, err := os.ReadFile(p)
+		if errors.Is(err, fs.ErrNotExist) { // moved from new to cur meanwhile
+			return maildir(t, dir)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		mails = append(mails, bytes.ReplaceAll(b, []byte("\n"), []byte("\r\n")))
+	}
+	return mails
+}
+
+// await waits until a Maildir has n mails.
+func await(t testing.TB, dir string, n int) [][]byte {
+	t.Helper()
+	for deadline := time.Now().Add(patience); ; time.Sleep(20 * time.Millisecond) {
+		mails := maildir(t, dir)
+		if len(mails) >= n {
+			return mails
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("%d of %d mails came", len(mails), n)
+		}
+	}
+}
