@@ -6,8 +6,9 @@
 // want root to start. Where they cannot run the test is skipped and says so;
 // with RELAIS_PEERS=require in the environment, as in CI, it fails instead.
 //
-// What a test starts it stops: the processes are children of the test in a
-// process group of their own, ended by the test's cleanup.
+// What a test starts it stops: each server is a child of the test and leads a
+// process group of its own, all of which is ended by the test's cleanup, and by
+// the kernel should the test's process die. A process that stays fails the test.
 package peertest
 
 import (
@@ -19,6 +20,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"syscall"
 	"testing"
 	"time"
@@ -92,19 +94,23 @@ func portOf(addr string) string {
 	return port
 }
 
-// daemon is a server in the foreground, in a process group of its own.
+// daemon is a server in the foreground, leader of a session and process group of
+// its own.
 type daemon struct {
+	t    testing.TB
 	cmd  *exec.Cmd
 	done chan struct{}
+
+	stopped bool
 }
 
 // launch starts it and waits until it listens at addrs.
 func launch(t testing.TB, log string, addrs []string, name string, args ...string) *daemon {
 	t.Helper()
-	d := &daemon{cmd: exec.Command(name, args...), done: make(chan struct{})}
+	d := &daemon{t: t, cmd: exec.Command(name, args...), done: make(chan struct{})}
 	var out bytes.Buffer
 	d.cmd.Stdout, d.cmd.Stderr = &out, &out
-	d.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGTERM}
+	d.cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Pdeathsig: syscall.SIGTERM}
 	d.cmd.Env = []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL=C"}
 	// Children keep the output open for longer than we care.
 	d.cmd.WaitDelay = time.Second
@@ -141,16 +147,49 @@ func (d *daemon) listens(addr string) bool {
 	return false
 }
 
-// stop ends the whole group and waits for its leader.
+// stop ends the whole group, and waits until nothing of it is left.
 func (d *daemon) stop() {
 	group := -d.cmd.Process.Pid
+	if d.stopped {
+		return // the number may be somebody else's by now
+	}
+	d.stopped = true
 	_ = syscall.Kill(group, syscall.SIGTERM)
-	select {
-	case <-d.done:
-	case <-time.After(5 * time.Second):
+	if d.gone(group, 10*time.Second) {
+		return
 	}
 	_ = syscall.Kill(group, syscall.SIGKILL)
-	<-d.done
+	if !d.gone(group, patience) {
+		d.t.Errorf("processes of %s survive", d.cmd.Path)
+	}
+}
+
+// gone waits until the group has no process but such as nobody has buried.
+func (d *daemon) gone(group int, within time.Duration) bool {
+	for deadline := time.Now().Add(within); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
+		if errors.Is(syscall.Kill(group, 0), syscall.ESRCH) || !living(-group) {
+			<-d.done
+			return true
+		}
+	}
+	return false
+}
+
+// living looks for a process of the group that is not a zombie.
+func living(group int) bool {
+	stats, _ := filepath.Glob("/proc/[0-9]*/stat")
+	for _, path := range stats {
+		stat, err := os.ReadFile(path)
+		if err != nil {
+			continue // ended meanwhile
+		}
+		// After the name, in parentheses: state, parent, process group.
+		f := bytes.Fields(stat[bytes.LastIndexByte(stat, ')')+1:])
+		if len(f) > 2 && string(f[0]) != "Z" && string(f[2]) == strconv.Itoa(group) {
+			return true
+		}
+	}
+	return false
 }
 
 // maildir reads the mails of a Maildir, oldest first, with CRLF line ends as

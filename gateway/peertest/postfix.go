@@ -64,6 +64,10 @@ func StartPostfix(t testing.TB, o PostfixOptions) *Postfix {
 	}
 	write(t, p.path("etc/main.cf"), p.main(t, o))
 	write(t, p.path("etc/master.cf"), p.Addr+masterCF)
+	// Makes the folders of the queue.
+	if out, err := exec.Command("postfix", "-c", p.path("etc"), "check").CombinedOutput(); err != nil {
+		t.Fatalf("postfix check: %v\n%s", err, out)
+	}
 	p.Start()
 	return p
 }
@@ -189,7 +193,13 @@ func own(t testing.TB, path, user string) {
 // Start starts it again after Stop: same port, same queue.
 func (p *Postfix) Start() {
 	p.t.Helper()
-	p.d = launch(p.t, p.path("log"), []string{p.Addr}, "postfix", "-c", p.path("etc"), "start-fg")
+	out, err := exec.Command("postconf", "-c", p.path("etc"), "-h", "daemon_directory").Output()
+	if err != nil {
+		p.t.Fatalf("asking where Postfix is: %v", err)
+	}
+	// Not by `postfix start-fg`: its master would leave our process group.
+	master := filepath.Join(strings.TrimSpace(string(out)), "master")
+	p.d = launch(p.t, p.path("log"), []string{p.Addr}, master, "-c", p.path("etc"), "-s")
 }
 
 // Stop ends it. Its queue is kept.
