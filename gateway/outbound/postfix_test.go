@@ -111,4 +111,3 @@ func TestPostfixAwayAndBack(t *testing.T) {
 		t.Errorf("%d mails of 6", n)
 	}
 }
-
