@@ -3,8 +3,11 @@ package inbound
 import (
 	"bytes"
 	"crypto/tls"
+	"errors"
 	"strconv"
 	"strings"
+
+	"github.com/relais-sante/relais/mailbox"
 )
 
 // command looks at a command line before go-smtp does. It returns what go-smtp
@@ -31,6 +34,11 @@ func (w *wire) command(line []byte) []byte {
 		return nil
 	case "BDAT":
 		return w.bdat(rest)
+	case "MAIL":
+		if w.announcesTooMuch(rest) {
+			w.reply(answerTo(&mailbox.Refusal{Reason: mailbox.RefuseTooBig}))
+			return nil
+		}
 	case "RCPT":
 		return w.rcpt(line, rest)
 	}
@@ -62,6 +70,18 @@ func (w *wire) startTLS(argument string) {
 		w.moved = true
 		w.server.upgrade(w)
 	}
+}
+
+// announcesTooMuch looks for SIZE (RFC 1870) in the arguments of MAIL. go-smtp
+// does so too, but takes a size of more than 32 bits for a slip of the pen.
+func (w *wire) announcesTooMuch(arguments string) bool {
+	for field := range strings.FieldsSeq(arguments) {
+		if name, digits, _ := strings.Cut(field, "="); strings.EqualFold(name, "SIZE") {
+			size, err := strconv.ParseUint(digits, 10, 64)
+			return size > uint64(w.server.limits.MessageBytes) && (err == nil || errors.Is(err, strconv.ErrRange))
+		}
+	}
+	return false
 }
 
 // rcpt lets <postmaster> without a domain mean ours (RFC 5321 §4.5.1); go-smtp

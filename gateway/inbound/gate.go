@@ -2,8 +2,11 @@ package inbound
 
 import (
 	"crypto/tls"
+	"errors"
+	"io"
 	"net"
 	"net/netip"
+	"os"
 	"sync"
 	"time"
 )
@@ -129,16 +132,17 @@ func (handover) Addr() net.Addr { return &net.TCPAddr{} }
 // handshakeCause says in one word why a handshake failed, as far as that can be
 // told without quoting the peer.
 func handshakeCause(err error) reason {
-	switch e := err.(type) {
-	case tls.RecordHeaderError:
+	var notTLS tls.RecordHeaderError
+	var broken *net.OpError
+	switch {
+	case errors.As(err, &notTLS):
 		return "not-tls"
-	case net.Error:
-		if e.Timeout() {
-			return "timeout"
-		}
-		return "connection-lost"
-	case tls.AlertError:
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return "timeout"
+	case errors.As(err, &broken) && broken.Op == "remote error": // an alert
 		return "refused-by-peer"
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.As(err, &broken) && broken.Op != "local error":
+		return "connection-lost"
 	}
 	return "protocol"
 }

@@ -191,7 +191,8 @@ func (s *Server) isStopping() bool {
 
 // Shutdown stops accepting, ends idle connections at once with 421, and lets
 // the others finish their transaction. When ctx ends, what is left is cut and
-// an error says so. It waits for everything.
+// an error says so. It waits for everything, except that a hub that does not
+// heed its context is left behind a little later.
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.mu.Lock()
 	if s.stopping {
@@ -221,15 +222,25 @@ func (s *Server) Shutdown(ctx context.Context) error {
 			w.cut()
 		}
 		s.mu.Unlock()
-		<-s.empty
+		select {
+		case <-s.empty:
+		case <-time.After(lastWait):
+			return errStuck
+		}
 	}
 	s.stop()
 	for _, e := range []*smtp.Server{s.clear, s.secure} {
-		e.Shutdown(context.Background()) // closes the handover, waits for its goroutines
+		e.Shutdown(context.Background()) // waits for its goroutines
 	}
+	// go-smtp closes the listeners it knows, and may not have come to Serve yet.
+	s.toClear.Close()
+	s.toSecure.Close()
 	s.wg.Wait()
 	return err
 }
+
+// lastWait is how long connections that were cut may take to notice.
+const lastWait = 2 * time.Second
 
 // sessionID names a connection in the journal.
 type sessionID string

@@ -3,10 +3,12 @@ package inbound
 import (
 	"crypto/tls"
 	"encoding/json"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/relais-sante/relais/gateway/trust"
 )
@@ -121,5 +123,30 @@ func TestResumedSession(t *testing.T) {
 		if resumed := conn.ConnectionState().DidResume; resumed != (i == 1) {
 			t.Errorf("connection %d: resumed %v", i, resumed)
 		}
+	}
+}
+
+// Failed handshakes are told apart in the journal, in words of our own.
+func TestHandshakeCauses(t *testing.T) {
+	h := start(t, ImplicitTLS, func(o *Options) { o.Limits.Handshake = 200 * time.Millisecond })
+	for cause, greet := range map[string]func(net.Conn){
+		"not-tls": func(c net.Conn) { c.Write([]byte("EHLO a.example\r\n")) },
+		"timeout": func(net.Conn) {},
+		"connection-lost": func(c net.Conn) {
+			c.Write([]byte{22, 3, 1, 2})
+			c.Close()
+		},
+		"refused-by-peer": func(c net.Conn) { tls.Client(c, &tls.Config{ServerName: "ailleurs.example"}).Handshake() },
+		"protocol": func(c net.Conn) {
+			tls.Client(c, &tls.Config{InsecureSkipVerify: true, MinVersion: tls.VersionTLS10, MaxVersion: tls.VersionTLS11}).Handshake()
+		},
+	} {
+		greet(client(t, h).conn)
+		if !within(5*time.Second, func() bool { return strings.Contains(h.log.String(), `"cause":"`+cause+`"`) }) {
+			t.Errorf("%s is not in the journal:\n%s", cause, h.log)
+		}
+	}
+	if got := value(t, h, "relais_inbound_handshake_failures_total"); got != 5 {
+		t.Errorf("%v failures counted", got)
 	}
 }
