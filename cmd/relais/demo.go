@@ -2,7 +2,9 @@ package main
 
 import (
 	"context"
+	"errors"
 	"io"
+	"os"
 
 	"github.com/spf13/cobra"
 
@@ -22,9 +24,16 @@ func (c *cli) demoCommand() *cobra.Command {
 		if c.json {
 			o.Out = io.Discard
 		}
+		if file, err := os.Executable(); err == nil {
+			o.Program = file
+		}
 		err := c.play(ctx, o, stay)
-		if demo.Interrupted(err) {
+		var trouble *demo.Trouble
+		switch {
+		case demo.Interrupted(err):
 			return failed(texts.T(c.locale, "demo.interrupted", nil))
+		case errors.As(err, &trouble):
+			return failed(trouble.In(c.locale))
 		}
 		return err
 	})
@@ -53,18 +62,21 @@ func (c *cli) play(ctx context.Context, o demo.Options, stay bool) error {
 		return err
 	}
 	if stay {
-		err := stage.Invite()
-		if err == nil {
-			<-ctx.Done()
+		defer stage.Close()
+		if err := stage.Invite(); err != nil {
+			return err
+		}
+		<-ctx.Done()
+		if !c.json {
 			c.line(texts.T(c.locale, "demo.stay-over", nil))
 		}
+	}
+	switch {
+	case result.Passed:
 		stage.Close()
-		return err
-	}
-	if !result.Passed {
+		return nil
+	case !stay:
 		stage.Keep()
-		return failed(texts.T(c.locale, "demo.not-passed", nil))
 	}
-	stage.Close()
-	return nil
+	return failed(texts.T(c.locale, "demo.not-passed", nil))
 }
