@@ -5,6 +5,8 @@ import (
 	"errors"
 	"io"
 	"os"
+	"os/signal"
+	"syscall"
 
 	"github.com/spf13/cobra"
 
@@ -27,6 +29,8 @@ func (c *cli) demoCommand() *cobra.Command {
 		if file, err := os.Executable(); err == nil {
 			o.Program = file
 		}
+		// Where the reader goes away (`| head`), the folder must still be removed.
+		signal.Ignore(syscall.SIGPIPE)
 		err := c.play(ctx, o, stay)
 		var trouble *demo.Trouble
 		switch {
