@@ -48,10 +48,10 @@ func (d *daemon) status(ctx context.Context) (admin.Status, error) {
 func (d *daemon) trusted(s *admin.Status) {
 	t := d.guard.Status()
 	if !t.Certificate.IsZero() {
-		s.Certificates = append(s.Certificates, admin.Certificate{Use: "server", NotAfter: t.Certificate})
+		s.Certificates = append(s.Certificates, admin.Certificate{Use: "server", Subject: t.Subject, NotAfter: t.Certificate})
 	}
 	if !t.ClientCertificate.IsZero() {
-		s.Certificates = append(s.Certificates, admin.Certificate{Use: "client", NotAfter: t.ClientCertificate})
+		s.Certificates = append(s.Certificates, admin.Certificate{Use: "client", Subject: t.ClientSubject, NotAfter: t.ClientCertificate})
 	}
 	if w := t.WhiteList; w != nil {
 		s.WhiteList = admin.WhiteList{

@@ -129,6 +129,9 @@ func (h *Hub) file(ctx context.Context, pl *plan, in *incoming) (Receipt, error)
 			m.KnownAs = append(m.KnownAs, d.RFCID)
 		}
 	}
+	if err := in.expect(store.Owner{Kind: store.OwnedByPathway, ID: string(m.Pathway)}); err != nil {
+		return Receipt{}, err
+	}
 	err = h.commit(ctx, func(tx store.Tx) error {
 		if err := unchanged(tx, pl.pathway); err != nil {
 			return err
@@ -154,6 +157,18 @@ func (h *Hub) file(ctx context.Context, pl *plan, in *incoming) (Receipt, error)
 	}
 	h.dropTriageKey(ctx, in)
 	return receipt, nil
+}
+
+// expect has the session key of a new message wrapped before the commit, which
+// others wait for.
+func (in *incoming) expect(o store.Owner) error {
+	if in.draft == nil {
+		return nil
+	}
+	if err := in.draft.Expect(o); err != nil {
+		return fmt.Errorf("wrapping the key of a message: %w", err)
+	}
+	return nil
 }
 
 // keep stores the bytes: of a new message, or of one that was held.
@@ -246,6 +261,9 @@ func (h *Hub) holdBack(ctx context.Context, pl *plan, in *incoming) (Receipt, er
 		// The key must be durable before the commit that names it.
 		if err := h.store.NewKey(ctx, store.Owner{Kind: store.OwnedByTriage, ID: string(held.ID)}); err != nil {
 			return Receipt{}, fmt.Errorf("making the key of a held message: %w", err)
+		}
+		if err := in.expect(store.Owner{Kind: store.OwnedByTriage, ID: string(held.ID)}); err != nil {
+			return Receipt{}, err
 		}
 	}
 	receipt := Receipt{Held: held.ID, Reason: pl.held}

@@ -124,6 +124,7 @@ func (g *Guard) VerifySmarthost(cs tls.ConnectionState, dn string) (Identity, er
 // Status is what `relais status` and alerts want to know.
 type Status struct {
 	Certificate, ClientCertificate time.Time // when they expire
+	Subject, ClientSubject         string    // their names
 	WhiteList                      *WhiteListStatus
 	Revocation                     []RevocationStatus
 	// FaultyRevocation counts files of crl_dir that could not be used.
@@ -152,6 +153,7 @@ func (g *Guard) Status() Status {
 	p, now := g.current.Load(), g.now()
 	s := Status{
 		Certificate: p.server.Leaf.NotAfter, ClientCertificate: p.client.Leaf.NotAfter,
+		Subject: p.server.Leaf.Subject.String(), ClientSubject: p.client.Leaf.Subject.String(),
 		FaultyRevocation: p.revoked.faulty,
 	}
 	if l := p.list; l != nil {
