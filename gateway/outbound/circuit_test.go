@@ -44,13 +44,22 @@ func (d *distant) dial(context.Context, string, string) (net.Conn, error) {
 	return here, nil
 }
 
+// oneHost is the route to it, for all domains.
+type oneHost struct{ toward }
+
+func (oneHost) Peer(string) string { return "host" }
+
+func (oneHost) Hops(context.Context, string) ([]Hop, error) {
+	return []Hop{{Host: "host", Address: "127.0.0.1:25"}}, nil
+}
+
 // bubble runs fn with a relay that reaches d, in its own time.
 func bubble(t *testing.T, d *distant, q func() *queue, fn func(t *testing.T, q *queue)) {
 	synctest.Test(t, func(t *testing.T) {
 		d.op.quit = make(chan struct{})
 		q := q()
 		o := Options{
-			Hub: q, Route: toward{"chu.example": "127.0.0.1:25"}, Trust: everybody{}, TLS: TLSNone,
+			Hub: q, Route: oneHost{}, Trust: everybody{}, TLS: TLSNone,
 			Dial: d.dial, Grace: time.Second,
 		}
 		r, err := New(o)
@@ -193,6 +202,76 @@ func TestRefusalsMoveNoCircuit(t *testing.T) {
 	})
 }
 
+// TestRetriesOnTime: a copy is tried again when it is due, though nothing
+// wakes the relay.
+func TestRetriesOnTime(t *testing.T) {
+	d := newDistant(func(_, mail int) manners { return on(mail == 1, "RCPT", "450 4.2.0 greylisted") })
+	d.up.Store(true)
+	bubble(t, d, func() *queue {
+		q := newQueue()
+		q.retry = func(int) time.Duration { return time.Second } // sooner than the relay looks by itself
+		q.add("a@chu.example")
+		return q
+	}, func(t *testing.T, q *queue) {
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		e := q.get(q.order[0])
+		if !e.ended || len(e.claimed) != 2 || e.claimed[1].Sub(e.claimed[0]) > 1100*time.Millisecond {
+			t.Errorf("%+v", e)
+		}
+	})
+}
+
+// TestLanesTakeTurns: behind one smarthost, a domain with much to send leaves
+// room to one with little.
+func TestLanesTakeTurns(t *testing.T) {
+	d := newDistant(func(int, int) manners { return manners{delay: 100 * time.Millisecond} })
+	d.up.Store(true)
+	bubble(t, d, newQueue, func(t *testing.T, q *queue) {
+		for i := range 600 {
+			q.add(fmt.Sprintf("box%d@much.example", i))
+		}
+		time.Sleep(500 * time.Millisecond)
+		id := q.add("box@little.example")
+		time.Sleep(4 * time.Second)
+		synctest.Wait()
+		if !q.get(id).ended {
+			t.Error("the other domain is still waiting after four seconds")
+		}
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		if n := len(d.op.taken()); n != 601 {
+			t.Errorf("%d mails of 601", n)
+		}
+	})
+}
+
+// TestSlots: half of all connections are kept for first ones.
+func TestSlots(t *testing.T) {
+	o := quick(newQueue(), toward{})
+	o.Total, o.PerPeer = 4, 3
+	r, err := New(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx := context.Background()
+	busy, quiet := r.peer("busy"), r.peer("quiet")
+	if !r.slot(ctx, busy) || !r.trySlot(busy) {
+		t.Fatal("the first two are refused")
+	}
+	if r.trySlot(busy) {
+		t.Error("a third connection comes from the half kept for others")
+	}
+	if !r.slot(ctx, quiet) {
+		t.Error("a quiet peer has none")
+	}
+	r.freeSlot(busy)
+	r.freeSlot(busy)
+	if !r.trySlot(quiet) {
+		t.Error("what was given back is not there")
+	}
+}
+
 // TestCircuitKeepsPromise: whatever happens, it is never open past Most and a
 // quarter, nor past 28 s after a first failure.
 func TestCircuitKeepsPromise(t *testing.T) {
@@ -230,6 +309,24 @@ func TestCircuitKeepsPromise(t *testing.T) {
 			}
 		}
 	})
+}
+
+// TestFewerConnections: a peer that refuses one more connection while another
+// works is not down.
+func TestFewerConnections(t *testing.T) {
+	r, err := New(quick(newQueue(), toward{}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, now := r.peer("chu.example"), time.Now()
+	p.up(1)
+	if p.unreachable(now) || p.open(now) {
+		t.Error("given up although a connection works")
+	}
+	p.up(-1)
+	if !p.unreachable(now) || !p.open(now) {
+		t.Error("not given up although nothing works")
+	}
 }
 
 func TestOneProbeAtATime(t *testing.T) {

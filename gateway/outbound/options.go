@@ -107,7 +107,7 @@ type Timeouts struct {
 	// MinRate, in bytes per second, is the slowest a peer may take a mail on
 	// the whole, after Block (default 32 KiB/s).
 	MinRate int64
-	// Attempt bounds all of an attempt (default 30 min).
+	// Attempt bounds a whole transaction (default 30 min).
 	Attempt time.Duration
 }
 
@@ -121,7 +121,10 @@ type Backoff struct {
 // must be longer, or the copy would be claimed again while it is being sent.
 func (o Options) Longest() time.Duration {
 	o = o.withDefaults()
-	return o.Patience + o.Timeouts.Attempt + time.Minute // recording the outcome
+	t := o.Timeouts
+	// It may wait for a first connection, find a pooled one dead at MAIL, and
+	// need another before its attempt; then the outcome is recorded.
+	return o.Patience + 2*t.Connect + t.Command + t.Attempt + time.Minute
 }
 
 // body is the most time DATA may take for size bytes: a total cap, which is a

@@ -32,6 +32,7 @@ func postfixMails() []string {
 // TestPostfix delivers to a real Postfix, in clear and with both certificates:
 // every mail arrives once, not a byte of it changed.
 func TestPostfix(t *testing.T) {
+	t.Parallel()
 	s := newSpace(t)
 	pair := s.issue(t, dnCHU)
 	for name, tt := range map[string]struct {
@@ -44,6 +45,7 @@ func TestPostfix(t *testing.T) {
 		}, TLSRequired},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			tt.peer.Domains, tt.peer.MessageSize = []string{"chu.example"}, 10<<20
 			op := peertest.StartPostfix(t, tt.peer)
 			q := newQueue()
@@ -95,6 +97,7 @@ func TestPostfix(t *testing.T) {
 // TestPostfixAwayAndBack: the operator stops in the middle and comes back; all
 // arrives once.
 func TestPostfixAwayAndBack(t *testing.T) {
+	t.Parallel()
 	op := peertest.StartPostfix(t, peertest.PostfixOptions{Domains: []string{"chu.example"}})
 	q := newQueue()
 	start(t, quick(q, toward{"chu.example": op.Addr}))
