@@ -127,12 +127,11 @@ func TestRealHub(t *testing.T) {
 				return false
 			}
 		}
-		// The author is told of two boxes: not reached, and reached in part.
-		return len(ops["author.example"].taken()) >= 2
+		return true
 	}
 	for deadline := time.Now().Add(20 * time.Second); !settled(); time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(deadline) {
-			t.Fatalf("deliveries %+v; author told %d times", states, len(ops["author.example"].taken()))
+			t.Fatalf("deliveries %+v", states)
 		}
 	}
 	stop()
@@ -154,10 +153,5 @@ func TestRealHub(t *testing.T) {
 	small := ops["small.example"].taken()
 	if len(small) != 1 || strings.Contains(small[0].body, document) || !strings.Contains(small[0].body, "a.pdf") {
 		t.Errorf("the small one took %v", small)
-	}
-	for _, m := range ops["author.example"].taken() {
-		if !strings.Contains(m.body, "Auto-Submitted:") || m.mail[:12] != "MAIL FROM:<>" {
-			t.Errorf("the author was told %v", m)
-		}
 	}
 }
