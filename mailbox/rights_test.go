@@ -41,7 +41,9 @@ func drawCase(t *rapid.T, prog *rules.Programme) (*store.Pathway, *store.Member,
 		p.Consents = append(p.Consents, c)
 	}
 	m := &store.Message{ID: "x", Pathway: p.Code, Kind: store.KindPost}
-	for _, r := range rapid.Custom(func(t *rapid.T) []string { return append(in.Draw(t, "more"), rapid.SampledFrom(rubrics).Draw(t, "one")) }).Draw(t, "rubrics") {
+	for _, r := range rapid.Custom(func(t *rapid.T) []string {
+		return append(in.Draw(t, "more"), rapid.SampledFrom(rubrics).Draw(t, "one"))
+	}).Draw(t, "rubrics") {
 		m.Filings = append(m.Filings, store.Filing{Rubric: r})
 	}
 	a := &m.Audience
