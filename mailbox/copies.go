@@ -32,6 +32,30 @@ type copyPlan struct {
 	parent *store.Message
 	now    time.Time
 	xdm    bool // the original subject is one for software
+	// used are the boxes that were sent something under copyID already, be it
+	// for another pathway: a client would drop the second as a duplicate.
+	used map[store.Address]bool
+}
+
+// findUsed fills in used.
+func (c *copyPlan) findUsed(v store.View) error {
+	c.used = map[store.Address]bool{}
+	refs, err := v.MessagesByID(c.copyID)
+	if err != nil {
+		return fmt.Errorf("looking up a message id: %w", err)
+	}
+	for _, ref := range refs {
+		ds, err := v.Deliveries(ref.Pathway, ref.Message)
+		if err != nil {
+			return fmt.Errorf("reading the deliveries of %s: %w", ref.Message, err)
+		}
+		for _, d := range ds {
+			if d.Notice == nil && d.RFCID == c.copyID && d.State != store.Cancelled {
+				c.used[d.Mailbox] = true
+			}
+		}
+	}
+	return nil
 }
 
 // recipients groups the members that ok accepts by box, in team order.
@@ -53,6 +77,9 @@ func recipients(p *store.Pathway, ok func(*store.Member) bool) (boxes []store.Ad
 // copies makes the deliveries of a message to the members that ok accepts.
 func (h *Hub) copies(v store.View, c *copyPlan, ok func(*store.Member) bool) ([]*store.Delivery, error) {
 	var ds []*store.Delivery
+	if err := c.findUsed(v); err != nil {
+		return nil, err
+	}
 	boxes, of := recipients(c.p, ok)
 	for _, addr := range boxes {
 		box, err := v.Box(addr)
@@ -113,7 +140,7 @@ func (h *Hub) copyFor(v store.View, c *copyPlan, box *store.Box, members []*stor
 	} else {
 		d.Subject = h.tagged(c, names, shared)
 	}
-	if c.fresh || h.sentBefore(v, c, box.Address) {
+	if c.fresh || c.used[box.Address] {
 		d.RFCID = h.newRFCID(c.now)
 	}
 	refs := slices.Clone(c.m.References)
@@ -139,15 +166,6 @@ func rootFor(m *store.Message, d *store.Delivery) string {
 		return ""
 	}
 	return m.Root
-}
-
-// sentBefore reports whether a box was already sent the message under its id:
-// a client would drop the second one as a duplicate.
-func (h *Hub) sentBefore(v store.View, c *copyPlan, box store.Address) bool {
-	ds, err := v.Deliveries(c.m.Pathway, c.m.ID)
-	return err == nil && slices.ContainsFunc(ds, func(d *store.Delivery) bool {
-		return d.Mailbox == box && d.Notice == nil && d.State != store.Cancelled
-	})
 }
 
 // maxSubject bounds the decoded subject of a copy, in bytes.

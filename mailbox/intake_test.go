@@ -363,6 +363,34 @@ func TestSeenAgain(t *testing.T) {
 	}
 }
 
+// One mail sent to two pathways: a box that is in both teams gets two copies
+// under two ids, or its client would show one.
+func TestOneMailToTwoPathways(t *testing.T) {
+	h := newHouse(t)
+	other := h.include("114076300100140", "Lefèvre", "Tom", "2014-07-12")
+	h.member(other, "Dr Anne Roux", "oncologue", "roux@chu.test", "PER", "CHU Caen")
+	h.member(other, "Mme Inès Moreau", "idec", "moreau@chu.test", "PER", "CHU Caen")
+	h.member(other, "M. Hugo Blanc", "pediatre", "blanc@autre.test", "PER", "CHU Rouen")
+	w := written{from: "roux@chu.test", to: string(h.child), id: "a1@chu.test", subject: "Congés", text: "Je suis absente jeudi."}
+	h.post(w)
+	first := h.relay()
+	w.to = string(other)
+	h.post(w)
+	second := h.relay()
+	for box, want := range map[store.Address]bool{"moreau@chu.test": false, "blanc@autre.test": true} {
+		id := second[box][0].header["message-id"]
+		if (id == "<a1@chu.test>") != want {
+			t.Errorf("%s got the second copy as %s", box.Local(), id)
+		}
+		if !want && !strings.Contains(second[box][0].header["references"], "<a1@chu.test>") {
+			t.Errorf("the first id is not among the references: %q", second[box][0].header["references"])
+		}
+	}
+	if first["moreau@chu.test"][0].header["message-id"] != "<a1@chu.test>" {
+		t.Error("the first copy has not the post's id")
+	}
+}
+
 func TestAutomaticMailIsRecordedOnly(t *testing.T) {
 	const dsn = "MIME-Version: 1.0\nContent-Type: multipart/report; report-type=delivery-status; boundary=\"=_d\"\n\n--=_d\nContent-Type: text/plain\n\nNon remis.\n--=_d\nContent-Type: message/delivery-status\n\nReporting-MTA: dns; mx.kine.test\nOriginal-Envelope-Id: ENVID\n\nFinal-Recipient: rfc822; bernard@kine.test\nAction: failed\nStatus: 5.1.1\n\n--=_d--\n"
 	const mdn = "MIME-Version: 1.0\nContent-Type: multipart/report; report-type=disposition-notification; boundary=\"=_d\"\n\n--=_d\nContent-Type: text/plain\n\nLu.\n--=_d\nContent-Type: message/disposition-notification\n\nFinal-Recipient: rfc822; bernard@kine.test\nOriginal-Message-ID: <a1@chu.test>\nDisposition: manual-action/MDN-sent-manually; displayed\n\n--=_d--\n"
