@@ -109,6 +109,7 @@ const ErrNoProgramme = journal.Fault("programme not loaded")
 func (h *Hub) view(ctx context.Context, fn func(store.View) error) error {
 	return h.store.View(ctx, fn)
 }
+
 func (h *Hub) commit(ctx context.Context, fn func(store.Tx) error) error {
 	return h.store.Commit(ctx, fn)
 }
