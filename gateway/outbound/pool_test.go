@@ -85,6 +85,32 @@ func TestFoundClosed(t *testing.T) {
 	}
 }
 
+// TestFoundClosedUnused: a connection may be dialled for copies that another one
+// has carried meanwhile, and be pooled unused; found closed it is no attempt
+// either.
+func TestFoundClosedUnused(t *testing.T) {
+	op := newOperator(t, func(conn, _ int) manners {
+		if conn == 1 {
+			return manners{cut: "MAIL"}
+		}
+		return manners{}
+	})
+	q := newQueue()
+	r, _ := start(t, quick(q, toward{"chu.example": op.addr()}))
+	c, failed := r.connect(t.Context(), "chu.example")
+	if failed != nil {
+		t.Fatal(failed)
+	}
+	r.keep(r.peer("chu.example"), c)
+	id := q.add("roux@chu.example")
+	if out := q.first(t, id); out.Kind != mailbox.OutcomeSent || len(q.get(id).claimed) != 1 {
+		t.Errorf("outcome %+v after %d attempts", out, len(q.get(id).claimed))
+	}
+	if n := op.connections(); n != 2 {
+		t.Errorf("%d connections", n)
+	}
+}
+
 func on(yes bool, verb, reply string) manners {
 	if yes {
 		return manners{reply: map[string]string{verb: reply}}

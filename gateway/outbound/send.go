@@ -52,7 +52,7 @@ func (c *conn) send(ctx context.Context, mail *mailbox.Outgoing, t Timeouts) ver
 			Text: fmt.Sprintf("the peer takes at most %d bytes", c.limit),
 		}}
 	}
-	reused := c.sent > 0
+	reused := c.sent > 0 || !c.idle.IsZero() // or pooled before it carried anything
 	c.sent++
 	stop := context.AfterFunc(ctx, func() { c.wire.Conn.Close() })
 	defer stop()
