@@ -17,11 +17,12 @@ type DovecotOptions struct {
 
 // Dovecot is a running Dovecot with a Maildir per address.
 type Dovecot struct {
-	IMAP string // host:port, in clear, PLAIN and LOGIN
-	LMTP string // host:port
-	dir  string
-	t    testing.TB
-	d    *daemon
+	IMAP     string // host:port, in clear, PLAIN and LOGIN
+	LMTP     string // host:port
+	password string
+	dir      string
+	t        testing.TB
+	d        *daemon
 }
 
 // StartDovecot starts a Dovecot for the length of the test.
@@ -31,7 +32,7 @@ func StartDovecot(t testing.TB, o DovecotOptions) *Dovecot {
 	if o.Password == "" {
 		o.Password = "secret"
 	}
-	d := &Dovecot{IMAP: FreePort(t), LMTP: FreePort(t), dir: folder(t, "dovecot"), t: t}
+	d := &Dovecot{IMAP: FreePort(t), LMTP: FreePort(t), password: o.Password, dir: folder(t, "dovecot"), t: t}
 	for _, sub := range []string{"run", "state", "mail"} {
 		if err := os.Mkdir(filepath.Join(d.dir, sub), 0o755); err != nil {
 			t.Fatal(err)
@@ -70,7 +71,6 @@ mail_location = maildir:~/Maildir
 first_valid_uid = 1000
 last_valid_uid = 65534
 mail_max_userip_connections = 1000
-mail_fsync = never
 namespace inbox {
   inbox = yes
   separator = /

@@ -15,6 +15,7 @@ import (
 	"bytes"
 	"errors"
 	"io/fs"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -76,17 +77,35 @@ func write(t testing.TB, path, text string) {
 	}
 }
 
-// FreePort finds a port on 127.0.0.1 that nobody listens on now. Somebody else
-// may take it before the server does; the server then does not start and the
-// test fails.
-func FreePort(t testing.TB) string {
+// FreePort finds a port that nobody listens on now at any of the hosts (default
+// 127.0.0.1), and gives the first host with it. Somebody else may take it before
+// the server does; the server then does not start and the test fails. It lies
+// below the ports that the kernel hands out for connections, so that this is
+// rare.
+func FreePort(t testing.TB, hosts ...string) string {
 	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	if len(hosts) == 0 {
+		hosts = []string{"127.0.0.1"}
 	}
-	defer ln.Close()
-	return ln.Addr().String()
+	for range 1000 {
+		port := strconv.Itoa(10_000 + rand.IntN(20_000))
+		if free(hosts, port) {
+			return net.JoinHostPort(hosts[0], port)
+		}
+	}
+	t.Fatal("no free port")
+	return ""
+}
+
+func free(hosts []string, port string) bool {
+	for _, host := range hosts {
+		ln, err := net.Listen("tcp", net.JoinHostPort(host, port))
+		if err != nil {
+			return false
+		}
+		ln.Close()
+	}
+	return true
 }
 
 func portOf(addr string) string {

@@ -2,17 +2,19 @@ package peertest
 
 import (
 	"bytes"
+	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"fmt"
 	"io"
 	"log"
 	"net"
+	"net/netip"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/emersion/go-imap/v2/imapclient"
 	"github.com/emersion/go-smtp"
 
 	"github.com/relais-sante/relais/gateway/trust"
@@ -43,17 +45,72 @@ func TestOperator(t *testing.T) {
 		t.Errorf("arrived as %q", mails[0])
 	}
 
-	c, err := imapclient.DialInsecure(box.IMAP, nil)
+	c := box.Login(t, "roux@chu.example")
+	defer c.Close()
+	if got := c.Mails(); len(got) != 1 || !bytes.Equal(got[0], mails[0]) {
+		t.Errorf("%d mails by IMAP: %q", len(got), got)
+	}
+}
+
+// TestDoors: the public door takes mail from the callers named, for the boxes
+// there are; the operator's own users come by another.
+func TestDoors(t *testing.T) {
+	ca, err := trust.NewDevAuthority(nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer c.Close()
-	if err := c.Login("roux@chu.example", "secret").Wait(); err != nil {
-		t.Fatalf("login: %v\n%s", err, box.Log())
+	var pairs [3]tls.Certificate // of the operator, a caller, another caller
+	for i := range pairs {
+		if pairs[i], err = ca.Issue(trust.Request{Name: fmt.Sprintf("CN=mx%d.example,C=FR", i)}); err != nil {
+			t.Fatal(err)
+		}
 	}
-	data, err := c.Select("INBOX", nil).Wait()
-	if err != nil || data.NumMessages != 1 {
-		t.Errorf("INBOX: %+v, %v", data, err)
+	op := StartPostfix(t, PostfixOptions{
+		Domains: []string{"chu.example"}, Boxes: []string{"roux@chu.example"}, Submission: true,
+		Addr:        FreePort(t, "127.0.0.2"),
+		Certificate: &pairs[0], Authorities: []*x509.Certificate{ca.Certificate()},
+		WantClient: true, Callers: []*x509.Certificate{pairs[1].Leaf},
+	})
+	const mail = "Subject: essai\r\n\r\nBonjour.\r\n"
+	call := func(pair tls.Certificate, to string) error {
+		t.Helper()
+		c, err := smtp.DialStartTLS(op.Addr, &tls.Config{Certificates: []tls.Certificate{pair}, InsecureSkipVerify: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		return c.SendMail("a@hub.example", []string{to}, strings.NewReader(mail))
+	}
+	if err := call(pairs[1], "roux@chu.example"); err != nil {
+		t.Errorf("a caller was refused: %v", err)
+	}
+	if err := call(pairs[1], "inconnue@chu.example"); err == nil || !strings.Contains(err.Error(), "unknown") {
+		t.Errorf("a box that is not was answered %v", err)
+	}
+	if err := call(pairs[2], "roux@chu.example"); err == nil {
+		t.Error("a caller that is not named was taken")
+	}
+	hand(t, op.Submission, "roux@chu.example", "roux@chu.example", mail)
+	op.Mails(2)
+}
+
+// TestNames asks the name service as the hub does.
+func TestNames(t *testing.T) {
+	server := Names(t, map[string]netip.Addr{"chu.example": netip.MustParseAddr("127.0.0.2")})
+	r := &net.Resolver{PreferGo: true, Dial: func(ctx context.Context, network, _ string) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, network, server)
+	}}
+	mx, err := r.LookupMX(t.Context(), "chu.example.")
+	if err != nil || len(mx) != 1 || mx[0].Host != "mx.chu.example." {
+		t.Fatalf("mail hosts %v, %v", mx, err)
+	}
+	addrs, err := r.LookupNetIP(t.Context(), "ip4", mx[0].Host)
+	if err != nil || len(addrs) != 1 || addrs[0].Unmap().String() != "127.0.0.2" {
+		t.Errorf("addresses %v, %v", addrs, err)
+	}
+	var none *net.DNSError
+	if _, err := r.LookupMX(t.Context(), "ailleurs.example."); !errors.As(err, &none) || !none.IsNotFound {
+		t.Errorf("a domain that is not: %v", err)
 	}
 }
 
