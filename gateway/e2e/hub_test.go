@@ -69,6 +69,7 @@ type hub struct {
 
 // settings are the parts of relais.toml that tests vary.
 type settings struct {
+	mutual   bool   // certificates are demanded of those who hand mail over
 	inbound  string // further lines of [inbound]
 	outbound string // of [outbound]
 	rest     string // whole sections
@@ -93,7 +94,7 @@ key = "tls/key.pem"
 authorities = "tls/ca.pem"
 [inbound]
 listen = ["127.0.0.1:0"]
-require_client_cert = false
+require_client_cert = %t
 messages_per_minute = 0
 %s
 [outbound]
@@ -103,7 +104,7 @@ nil = "DEV000000"
 hub_key = "file:keys/hub.key"
 epoch_dir = "keys/epochs"
 %s
-`, domain, s.inbound, s.outbound, s.rest)
+`, domain, s.mutual, s.inbound, s.outbound, s.rest)
 	if err := os.WriteFile(h.config, []byte(toml), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -244,6 +245,7 @@ type thread struct {
 	Messages []struct {
 		ID         string
 		MessageID  string `json:"message_id"`
+		Subject    string
 		Kind       string
 		Rubrics    []string
 		Author     struct{ Name, Certainty string }
@@ -261,6 +263,8 @@ var children = []struct{ ins, family, given, birth, sex string }{
 	{"215036300100177", "Martin", "Léa", "2015-03-02", "F"},
 	{"114076300100140", "Lefèvre", "Tom", "2014-07-12", "M"},
 	{"216096300100153", "Caron", "Zoé", "2016-09-21", "F"},
+	{"117116300100183", "Morin", "Noé", "2017-11-05", "M"},
+	{"218066300100297", "Girard", "Ana", "2018-06-09", "F"},
 }
 
 // include makes a pathway for the n-th child and returns its code.
