@@ -243,6 +243,7 @@ const (
 	twice          strict.TextID = "check.twice"
 	emptyList      strict.TextID = "check.empty-list"
 	badSize        strict.TextID = "check.bad-size"
+	badPercent     strict.TextID = "check.bad-percent"
 	badListen      strict.TextID = "check.bad-listen"
 	badHostPort    strict.TextID = "check.bad-host-port"
 	badPasswords   strict.TextID = "check.bad-passwords"

@@ -48,6 +48,7 @@ type TLS struct {
 	ClientKey   Path       `toml:"client_key" fr:"Sa clé privée ; sinon key." en:"Its private key; otherwise key."`
 	Authorities Path       `toml:"authorities" fr:"Autorités admises (PEM), celles de l'IGC-Santé." en:"Authorities that are trusted (PEM), those of IGC-Santé."`
 	CRLDir      Path       `toml:"crl_dir" fr:"Dossier des listes de révocation (*.crl) ; sans lui, rien n'est tenu pour révoqué." en:"Folder of revocation lists (*.crl); without it nothing counts as revoked."`
+	CRLGrace    Duration   `toml:"crl_grace" default:"24h" fr:"Temps pendant lequel une liste de révocation sert encore quand la suivante est en retard. Au-delà, ou si l'autorité d'un correspondant n'a pas de liste dans crl_dir, il est refusé." en:"How long a revocation list is still used when the next one is overdue. Beyond that, or where crl_dir has no list of a peer's authority, the peer is refused."`
 	PeerEKU     string     `toml:"peer_eku" default:"any" enum:"any,client" fr:"Usage exigé du certificat d'un correspondant : any (tout), client (authentification de client)." en:"Usage wanted of a peer's certificate: any, client (client authentication)."`
 	MinVersion  TLSVersion `toml:"min_version" default:"1.2" enum:"1.2,1.3" fr:"Version de TLS la plus ancienne." en:"Oldest version of TLS."`
 	MaxVersion  TLSVersion `toml:"max_version" default:"1.3" enum:"1.2,1.3" fr:"Version de TLS la plus récente." en:"Newest version of TLS."`
@@ -57,6 +58,7 @@ type TLS struct {
 type Trust struct {
 	WhiteList            Path     `toml:"white_list" fr:"Liste blanche nationale (XML). Vide : tout domaine est admis, pour des essais seulement." en:"The national white list (XML). Empty: every domain is taken, for trials only."`
 	MaxAge               Duration `toml:"max_age" default:"7d" min:"1s" fr:"Âge au-delà duquel la liste est signalée comme ancienne." en:"Age from which the list is reported as old."`
+	MaxShrink            Percent  `toml:"max_shrink" default:"20%" fr:"Part de ses domaines que la liste peut perdre d'un coup ; au-delà, l'ancienne reste et c'est signalé. Pour accepter une telle liste : \"100%\", le temps d'un rechargement, ou supprimer data_dir/trust/white-list.xml et recharger." en:"Share of its domains that the list may lose at once; beyond that the old one stays, and it is reported. To take such a list: \"100%\" for one reload, or remove data_dir/trust/white-list.xml and reload."`
 	RequireOperatorMatch bool     `toml:"require_operator_match" default:"true" fr:"Exiger que le certificat soit celui d'un opérateur inscrit pour le domaine." en:"Demand that the certificate be that of an operator listed for the domain."`
 }
 

@@ -57,9 +57,9 @@ func TestParse(t *testing.T) {
 		Log: configs.Log{Level: "info"},
 		TLS: configs.TLS{
 			Cert: "/etc/relais/tls/cert.pem", Key: "/etc/relais/tls/key.pem", ClientCert: "/etc/relais/tls/cert.pem", ClientKey: "/etc/relais/tls/key.pem",
-			Authorities: "/etc/relais/tls/ca.pem", PeerEKU: "any", MinVersion: "1.2", MaxVersion: "1.3",
+			Authorities: "/etc/relais/tls/ca.pem", CRLGrace: configs.Duration(24 * time.Hour), PeerEKU: "any", MinVersion: "1.2", MaxVersion: "1.3",
 		},
-		Trust: configs.Trust{WhiteList: "/etc/relais/list.xml", MaxAge: configs.Duration(7 * 24 * time.Hour), RequireOperatorMatch: true},
+		Trust: configs.Trust{WhiteList: "/etc/relais/list.xml", MaxAge: configs.Duration(7 * 24 * time.Hour), MaxShrink: 20, RequireOperatorMatch: true},
 		Inbound: configs.Inbound{
 			Listen: configs.Listens{{Mode: configs.STARTTLS, Address: "127.0.0.1:2525"}, {Mode: configs.ImplicitTLS, Address: "192.0.2.1:465"}}, RequireClientCert: true,
 			MaxMessageBytes: 25 << 20, MaxConnections: 1000, MaxConnectionsPerPeer: 50, MessagesPerMinute: 600, RcptLimit: 100,

@@ -66,6 +66,9 @@ func settingOf(f reflect.StructField) setting {
 	switch f.Type.Kind() {
 	case reflect.Bool, reflect.Int:
 		s.literal = text
+		if f.Type == reflect.TypeFor[Percent]() {
+			s.literal = quote(text)
+		}
 	case reflect.Slice:
 		s.literal = "[]"
 		if has {

@@ -57,6 +57,22 @@ func (s Size) String() string {
 	return "0"
 }
 
+// Percent is a share: "20%", from "0%" to "100%".
+type Percent int
+
+// UnmarshalText implements [encoding.TextUnmarshaler].
+func (p *Percent) UnmarshalText(text []byte) error {
+	digits, ok := strings.CutSuffix(string(text), "%")
+	n, err := strconv.ParseUint(digits, 10, 8)
+	if !ok || err != nil || n > 100 {
+		return &strict.Fault{ID: badPercent, Args: map[string]any{"value": string(text)}}
+	}
+	*p = Percent(n)
+	return nil
+}
+
+func (p Percent) String() string { return strconv.Itoa(int(p)) + "%" }
+
 // TLSVersion is "1.2" or "1.3".
 type TLSVersion string
 

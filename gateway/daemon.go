@@ -94,13 +94,14 @@ func (d *daemon) open() error {
 		return fmt.Errorf("checking the programmes: %w", problemsFound(n))
 	}
 	d.programmes.Store(set)
+	if err := d.openStore(); err != nil { // first: who has it may write to the data folder
+		return err
+	}
 	var err error
 	if d.guard, err = trust.New(trustOptions(d.cfg), nil); err != nil {
 		return fmt.Errorf("preparing certificates and white list: %w", err)
 	}
-	if err := d.openStore(); err != nil {
-		return err
-	}
+	d.concerns()
 	d.metrics = newMetrics()
 	d.hub = mailbox.New(d.hubOptions())
 	return d.build()

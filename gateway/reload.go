@@ -53,6 +53,7 @@ func (d *daemon) reload() error {
 	if err := d.guard.Reload(trustOptions(fresh)); err != nil {
 		return fmt.Errorf("reading certificates and white list: %w", err)
 	}
+	d.concerns()
 	d.programmes.Store(set)
 	d.outbound.Renew()
 	return nil

@@ -3,6 +3,7 @@ package gateway
 import (
 	"fmt"
 	"os"
+	"path/filepath"
 	"time"
 
 	pgp "github.com/ProtonMail/go-crypto/openpgp/v2"
@@ -54,10 +55,12 @@ func trustOptions(c *configs.Config) trust.Options {
 	return trust.Options{
 		Certificate: string(c.TLS.Cert), Key: string(c.TLS.Key),
 		ClientCertificate: string(c.TLS.ClientCert), ClientKey: string(c.TLS.ClientKey),
-		Authorities: string(c.TLS.Authorities), CRLDir: string(c.TLS.CRLDir), PeerEKU: c.TLS.PeerEKU,
+		Authorities: string(c.TLS.Authorities), CRLDir: string(c.TLS.CRLDir),
+		CRLGrace: time.Duration(c.TLS.CRLGrace), PeerEKU: c.TLS.PeerEKU,
 		MinVersion: string(c.TLS.MinVersion), MaxVersion: string(c.TLS.MaxVersion),
 		WhiteList: string(c.Trust.WhiteList), MaxAge: time.Duration(c.Trust.MaxAge),
-		AnyOperator: !c.Trust.RequireOperatorMatch,
+		MaxShrink: int(c.Trust.MaxShrink), AnyOperator: !c.Trust.RequireOperatorMatch,
+		KeepDir: filepath.Join(string(c.DataDir), "trust"),
 	}
 }
 

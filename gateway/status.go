@@ -58,12 +58,42 @@ func (d *daemon) trusted(s *admin.Status) {
 			Active: true, Domains: w.Domains, Issued: when(w.Generated), Loaded: when(w.Loaded),
 			AgeHours: int64(w.Age / time.Hour),
 		}
-		if w.Old {
-			s.Warnings = append(s.Warnings, d.text("status.white-list-old", map[string]any{"age": texts.Duration(d.cfg.Locale, w.Age)}))
-		}
 	}
-	if t.FaultyRevocation > 0 {
-		s.Warnings = append(s.Warnings, d.text("status.crl-faulty", map[string]any{"count": t.FaultyRevocation}))
+	for _, a := range t.Authorities {
+		s.Certificates = append(s.Certificates, admin.Certificate{Use: useAuthority, Subject: a.Subject, NotAfter: a.NotAfter})
+	}
+	for _, c := range t.Concerns {
+		s.Warnings = append(s.Warnings, d.text(texts.ID("status."+string(c.Kind)), map[string]any{
+			"authority": string(c.Authority), "count": c.Count, "of": c.Of,
+			"age": texts.Duration(d.cfg.Locale, c.Age), "when": texts.DateTime(d.cfg.Locale, c.When),
+		}))
+	}
+}
+
+// useAuthority is the use of certificates that are not the hub's own.
+const useAuthority = "authority"
+
+// concerns writes down what judgements on peers rest on that is not as it
+// should be. `status` tells the same to people.
+func (d *daemon) concerns() {
+	for _, c := range d.guard.Status().Concerns {
+		line := []any{"concern", c.Kind}
+		switch {
+		case c.Of > 0:
+			line = append(line, "domains", c.Count, "before", c.Of)
+		case c.Count > 0:
+			line = append(line, "count", c.Count)
+		}
+		if c.Authority != "" {
+			line = append(line, "authority", c.Authority)
+		}
+		if !c.When.IsZero() {
+			line = append(line, "when", c.When)
+		}
+		if c.Err != nil {
+			line = append(line, "error", c.Err)
+		}
+		d.log.Warn("the trusted space is not as it should be", line...)
 	}
 }
 
@@ -71,13 +101,16 @@ func (d *daemon) trusted(s *admin.Status) {
 func (d *daemon) warn(s *admin.Status) {
 	for _, c := range s.Certificates {
 		left := time.Until(c.NotAfter)
-		switch {
+		args := map[string]any{"use": c.Use, "subject": c.Subject, "date": texts.Date(d.cfg.Locale, c.NotAfter)}
+		switch authority := c.Use == useAuthority; {
+		case left <= 0 && authority:
+			s.Warnings = append(s.Warnings, d.text("status.authority-expired", args))
 		case left <= 0:
-			s.Warnings = append(s.Warnings, d.text("status.certificate-expired", map[string]any{"use": c.Use}))
+			s.Warnings = append(s.Warnings, d.text("status.certificate-expired", args))
+		case left < expiresSoon && authority:
+			s.Warnings = append(s.Warnings, d.text("status.authority-soon", args))
 		case left < expiresSoon:
-			s.Warnings = append(s.Warnings, d.text("status.certificate-soon", map[string]any{
-				"use": c.Use, "date": texts.Date(d.cfg.Locale, c.NotAfter),
-			}))
+			s.Warnings = append(s.Warnings, d.text("status.certificate-soon", args))
 		}
 	}
 	if t := s.OldestUndelivered; t != nil && time.Since(*t) > stuckAfter {

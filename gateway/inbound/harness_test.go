@@ -210,10 +210,12 @@ func guardFor(t testing.TB) (*trust.Guard, trust.Options) {
 		return trust.Entry{Domain: domain, Operator: name}
 	}
 	var list bytes.Buffer
-	err := errors.Join(
+	crl, err := world().authority.Revoke()
+	err = errors.Join(
+		err,
 		world().authority.Save(dir), trust.SavePair(dir, "hub", world().certs["hub"]), os.Mkdir(path("crl"), 0o755),
 		trust.WriteWhiteList(&list, time.Now(), []trust.Entry{entry("chu.example", dnCHU), entry("chg.example", dnCHG)}),
-		os.WriteFile(path("list.xml"), list.Bytes(), 0o600),
+		os.WriteFile(path("list.xml"), list.Bytes(), 0o600), os.WriteFile(path("crl/first.crl"), crl, 0o600),
 	)
 	if err != nil {
 		t.Fatal(err)

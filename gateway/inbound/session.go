@@ -124,10 +124,10 @@ func (s *session) identify() (trust.Identity, error) {
 // speaksFor tells which senders' domains the peer may use. One without a
 // certificate got here only where none is demanded.
 func (s *session) speaksFor(peer trust.Identity) func(domain string) bool {
-	guard := s.server.guard
-	return func(domain string) bool {
-		return peer.Proved() && guard.SpeaksFor(peer, domain) || !peer.Proved() && guard.Listed(domain)
+	if !peer.Proved() {
+		return s.server.guard.Listed
 	}
+	return s.server.guard.Speaker(peer)
 }
 
 // addressable reports whether an address can be compared and sent on: one "@",

@@ -133,7 +133,12 @@ func (a *DevAuthority) Certificate() *x509.Certificate { return a.cert }
 // Revoke makes a revocation list (PEM) of the given certificates, good for a
 // week.
 func (a *DevAuthority) Revoke(certs ...tls.Certificate) ([]byte, error) {
-	list := &x509.RevocationList{Number: big.NewInt(a.now().UnixNano()), ThisUpdate: a.now(), NextUpdate: a.now().AddDate(0, 0, 7)}
+	return a.RevokeUntil(a.now().AddDate(0, 0, 7), certs...)
+}
+
+// RevokeUntil is Revoke with the date at which the next list is due.
+func (a *DevAuthority) RevokeUntil(next time.Time, certs ...tls.Certificate) ([]byte, error) {
+	list := &x509.RevocationList{Number: big.NewInt(a.now().UnixNano()), ThisUpdate: a.now(), NextUpdate: next}
 	for _, c := range certs {
 		list.RevokedCertificateEntries = append(list.RevokedCertificateEntries,
 			x509.RevocationListEntry{SerialNumber: c.Leaf.SerialNumber, RevocationTime: a.now()})

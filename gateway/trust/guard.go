@@ -27,8 +27,9 @@ func New(o Options, now func() time.Time) (*Guard, error) {
 	return g, nil
 }
 
-// Reload loads everything anew. On error the old profile stays, whole. TLS
-// sessions made before cannot be resumed after.
+// Reload loads everything anew. On error the old profile stays, whole; a white
+// list or a revocation list that cannot be believed is no error, the last good
+// one stays (see [Concern]). TLS sessions made before cannot be resumed after.
 func (g *Guard) Reload(o Options) error {
 	p, err := newProfile(o, g.current.Load(), g.now())
 	if err != nil {
@@ -68,26 +69,32 @@ func (g *Guard) Inbound(cs tls.ConnectionState) (Identity, error) {
 	if err != nil {
 		return Identity{}, err
 	}
-	if !p.options.AnyOperator && !p.list.Knows(identity.Name) {
+	if !p.options.AnyOperator && !p.listing.list.Knows(identity.Name) {
 		return Identity{}, distrust(NotListed, nil)
 	}
 	return identity, nil
 }
 
 // SpeaksFor reports whether mail from the domain may come from the peer.
-func (g *Guard) SpeaksFor(i Identity, domain string) bool {
+func (g *Guard) SpeaksFor(i Identity, domain string) bool { return g.Speaker(i)(domain) }
+
+// Speaker is SpeaksFor by the profile of now, for as long as it is asked: what
+// holds at the beginning of a transaction holds until its end.
+func (g *Guard) Speaker(i Identity) func(domain string) bool {
 	p := g.current.Load()
-	switch {
-	case !i.Proved():
-		return false
-	case p.options.AnyOperator:
-		return p.list.Listed(domain)
+	return func(domain string) bool {
+		switch {
+		case !i.Proved():
+			return false
+		case p.options.AnyOperator:
+			return p.listing.list.Listed(domain)
+		}
+		return p.listing.list.SpeaksFor(i.Name, domain)
 	}
-	return p.list.SpeaksFor(i.Name, domain)
 }
 
 // Listed reports whether the domain is in the trusted space.
-func (g *Guard) Listed(domain string) bool { return g.current.Load().list.Listed(domain) }
+func (g *Guard) Listed(domain string) bool { return g.current.Load().listing.list.Listed(domain) }
 
 // VerifyServer judges the server reached for a recipient's domain: the domain
 // must be listed, and the server's certificate be one of its operators'. Every
@@ -98,9 +105,9 @@ func (g *Guard) VerifyServer(cs tls.ConnectionState, recipientDomain string) (Id
 	switch {
 	case err != nil:
 		return Identity{}, err
-	case !p.list.Listed(recipientDomain):
+	case !p.listing.list.Listed(recipientDomain):
 		return Identity{}, distrust(DomainNotListed, nil)
-	case !p.options.AnyOperator && !p.list.SpeaksFor(identity.Name, recipientDomain):
+	case !p.options.AnyOperator && !p.listing.list.SpeaksFor(identity.Name, recipientDomain):
 		return Identity{}, distrust(WrongOperator, nil)
 	}
 	return identity, nil
@@ -119,57 +126,4 @@ func (g *Guard) VerifySmarthost(cs tls.ConnectionState, dn string) (Identity, er
 		return Identity{}, distrust(WrongOperator, err)
 	}
 	return identity, nil
-}
-
-// Status is what `relais status` and alerts want to know.
-type Status struct {
-	Certificate, ClientCertificate time.Time // when they expire
-	Subject, ClientSubject         string    // their names
-	WhiteList                      *WhiteListStatus
-	Revocation                     []RevocationStatus
-	// FaultyRevocation counts files of crl_dir that could not be used.
-	FaultyRevocation int
-}
-
-// WhiteListStatus tells of the white list in use.
-type WhiteListStatus struct {
-	Entries, Skipped, Domains int
-	Generated, Loaded         time.Time
-	// Age is the time since the list was made (since it was loaded, where the
-	// list does not say when it was made). Old: it is over max_age.
-	Age time.Duration
-	Old bool
-}
-
-// RevocationStatus tells of one authority's revocation list.
-type RevocationStatus struct {
-	Authority  Operator
-	NextUpdate time.Time
-	Revoked    int
-}
-
-// Status reports on the profile in use. WhiteList is nil without a list.
-func (g *Guard) Status() Status {
-	p, now := g.current.Load(), g.now()
-	s := Status{
-		Certificate: p.server.Leaf.NotAfter, ClientCertificate: p.client.Leaf.NotAfter,
-		Subject: p.server.Leaf.Subject.String(), ClientSubject: p.client.Leaf.Subject.String(),
-		FaultyRevocation: p.revoked.faulty,
-	}
-	if l := p.list; l != nil {
-		made := l.Generated
-		if made.IsZero() {
-			made = p.listLoaded
-		}
-		age := now.Sub(made)
-		s.WhiteList = &WhiteListStatus{
-			Entries: l.Entries, Skipped: l.Skipped, Domains: l.Domains(), Generated: l.Generated, Loaded: p.listLoaded,
-			Age: age, Old: p.options.MaxAge > 0 && age > p.options.MaxAge,
-		}
-	}
-	for _, list := range p.revoked.lists {
-		name := Operator(list.issuer.Subject.CommonName)
-		s.Revocation = append(s.Revocation, RevocationStatus{Authority: name, NextUpdate: list.nextUpdate, Revoked: len(list.serials)})
-	}
-	return s
 }

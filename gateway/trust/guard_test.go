@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -42,11 +43,22 @@ func newHouse(t *testing.T) *house {
 		}
 	}
 	h.write(t, "list.xml", national)
+	h.revoke(t, "crl/first.crl")
 	h.options = Options{
 		Certificate: h.path("hub.pem"), Key: h.path("hub.key"), Authorities: h.path(DevCA), CRLDir: h.path("crl"),
-		WhiteList: h.path("list.xml"), MaxAge: 7 * 24 * time.Hour,
+		WhiteList: h.path("list.xml"), MaxAge: 7 * 24 * time.Hour, MaxShrink: 20,
 	}
 	return h
+}
+
+// revoke writes the authority's next revocation list.
+func (h *house) revoke(t *testing.T, name string, certs ...tls.Certificate) {
+	t.Helper()
+	crl, err := h.authority.Revoke(certs...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	h.write(t, name, string(crl))
 }
 
 func (h *house) path(name string) string { return filepath.Join(h.dir, name) }
@@ -56,6 +68,19 @@ func (h *house) write(t *testing.T, name, text string) {
 	if err := os.WriteFile(h.path(name), []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
+}
+
+func (h *house) read(t *testing.T, name string) string {
+	t.Helper()
+	text, err := os.ReadFile(h.path(name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
+func hasConcern(s Status, kind ConcernKind) bool {
+	return slices.ContainsFunc(s.Concerns, func(c Concern) bool { return c.Kind == kind })
 }
 
 func (h *house) guard(t *testing.T) *Guard {
@@ -138,11 +163,7 @@ func TestInbound(t *testing.T) {
 	h := newHouse(t)
 	now := h.now()
 	revoked := issue(t, h.authority, Request{Name: dnCHU})
-	crl, err := h.authority.Revoke(revoked)
-	if err != nil {
-		t.Fatal(err)
-	}
-	h.write(t, "crl/test.crl", string(crl))
+	h.revoke(t, "crl/test.crl", revoked)
 	serverOnly := Request{Name: dnCHU, Usages: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}}
 	for _, c := range []struct {
 		name  string
@@ -280,11 +301,7 @@ func TestResumption(t *testing.T) {
 			if identity, err := g.Inbound(second); err != nil || !g.SpeaksFor(identity, "chu.example") {
 				t.Fatalf("a resumed peer is not known: %v", err)
 			}
-			crl, err := h.authority.Revoke(peer)
-			if err != nil {
-				t.Fatal(err)
-			}
-			h.write(t, "crl/test.pem", string(crl))
+			h.revoke(t, "crl/test.pem", peer)
 			if err := g.Reload(h.options); err != nil {
 				t.Fatal(err)
 			}
@@ -366,7 +383,6 @@ func TestReload(t *testing.T) {
 	peer := issue(t, h.authority, Request{Name: dnGroup})
 	cs, _ := handshake(t, serving, caller(peer))
 	for name, spoil := range map[string]func(*Options){
-		"list":        func(o *Options) { o.WhiteList = h.path("none.xml") },
 		"certificate": func(o *Options) { o.Certificate = h.path("none.pem") },
 		"wrong key":   func(o *Options) { o.Key = h.path(DevKey) },
 		"authorities": func(o *Options) { o.Authorities = h.path("hub.pem") }, // none of them is an authority
@@ -390,7 +406,7 @@ func TestReload(t *testing.T) {
 	if err := SavePair(h.dir, "new", renewed); err != nil {
 		t.Fatal(err)
 	}
-	h.options.Certificate, h.options.Key = h.path("new.pem"), h.path("new.key")
+	h.options.Certificate, h.options.Key, h.options.MaxShrink = h.path("new.pem"), h.path("new.key"), 50
 	if err := g.Reload(h.options); err != nil {
 		t.Fatal(err)
 	}
@@ -406,28 +422,26 @@ func TestReload(t *testing.T) {
 func TestLastGoodRevocationList(t *testing.T) {
 	h := newHouse(t)
 	peer := issue(t, h.authority, Request{Name: dnCHU})
-	crl, err := h.authority.Revoke(peer)
-	if err != nil {
-		t.Fatal(err)
-	}
-	h.write(t, "crl/test.crl", string(crl))
+	older := h.read(t, "crl/first.crl")
+	h.revoke(t, "crl/test.crl", peer)
 	g := h.guard(t)
 	cs, _ := handshake(t, g.ServerConfig(), caller(peer))
 	for _, step := range []struct {
 		name   string
 		change func()
-		faulty int
+		faulty bool
 	}{
-		{"as loaded", func() {}, 0},
-		{"broken", func() { h.write(t, "crl/test.crl", "half a file") }, 1},
+		{"as loaded", func() {}, false},
+		{"broken", func() { h.write(t, "crl/test.crl", "half a file") }, true},
 		{"of a stranger", func() {
 			foreign, err := newAuthority(t).Revoke()
 			if err != nil {
 				t.Fatal(err)
 			}
 			h.write(t, "crl/test.crl", string(foreign))
-		}, 1},
-		{"gone", func() { os.Remove(h.path("crl/test.crl")) }, 0},
+		}, true},
+		{"gone", func() { os.Remove(h.path("crl/test.crl")) }, false},
+		{"an older one put back", func() { h.write(t, "crl/test.crl", older) }, false},
 	} {
 		step.change()
 		if err := g.Reload(h.options); err != nil {
@@ -436,15 +450,11 @@ func TestLastGoodRevocationList(t *testing.T) {
 		if _, err := g.Inbound(cs); reason(err) != Revoked {
 			t.Errorf("%s: %v", step.name, err)
 		}
-		if s := g.Status(); s.FaultyRevocation != step.faulty || len(s.Revocation) != 1 || s.Revocation[0].Revoked != 1 {
+		if s := g.Status(); hasConcern(s, CRLFaulty) != step.faulty || len(s.Revocation) != 1 || s.Revocation[0].Revoked != 1 {
 			t.Errorf("%s: status %+v", step.name, s)
 		}
 	}
-	good, err := h.authority.Revoke()
-	if err != nil {
-		t.Fatal(err)
-	}
-	h.write(t, "crl/test.crl", string(good))
+	h.revoke(t, "crl/test.crl")
 	if err := g.Reload(h.options); err != nil {
 		t.Fatal(err)
 	}
@@ -452,6 +462,9 @@ func TestLastGoodRevocationList(t *testing.T) {
 		t.Errorf("with a new list: %v", err)
 	}
 	h.write(t, "crl/test.crl", "half a file")
+	if err := os.Remove(h.path("crl/first.crl")); err != nil {
+		t.Fatal(err)
+	}
 	if _, err := New(h.options, h.now); !errors.Is(err, ErrRevocationList) {
 		t.Errorf("starting with a broken list: %v", err)
 	}
@@ -464,7 +477,7 @@ func TestStatus(t *testing.T) {
 	for days, old := range map[int]bool{6: false, 8: true} {
 		h.clock.Store(made.AddDate(0, 0, days).Unix())
 		s := g.Status()
-		if s.WhiteList.Old != old || s.WhiteList.Age != time.Duration(days)*24*time.Hour || s.WhiteList.Domains != 2 {
+		if hasConcern(s, ListOld) != old || s.WhiteList.Age != time.Duration(days)*24*time.Hour || s.WhiteList.Domains != 2 {
 			t.Errorf("after %d days: %+v", days, s.WhiteList)
 		}
 	}

@@ -26,31 +26,41 @@ type Options struct {
 	Certificate, Key             string // PEM, with the chain after the certificate
 	ClientCertificate, ClientKey string // default: the same pair
 	Authorities                  string // PEM bundle
-	CRLDir                       string // empty: no revocation lists
+	CRLDir                       string // empty: nothing counts as revoked
+	// CRLGrace is how long a revocation list is used after its next one was
+	// due. Beyond that, and where there is a CRLDir but no list of the
+	// authority that issued a peer's certificate, the peer is refused.
+	CRLGrace time.Duration
 	// PeerEKU "client" wants the extended key usages of RFC 5280 §4.2.1.12
 	// (client of those who call, server of those we call); "any", the default,
 	// takes certificates whatever their usage.
 	PeerEKU                string
 	MinVersion, MaxVersion string // "1.2", "1.3"
 	WhiteList              string // empty: no list
+	// MaxShrink is the share of its domains, in percent, that the white list
+	// may lose from one to the next.
+	MaxShrink int
 	// MaxAge is the age from which the list is reported as old; 0: never.
 	MaxAge time.Duration
 	// AnyOperator is the opposite of require_operator_match: any certificate
 	// of the authorities speaks for any listed domain.
 	AnyOperator bool
+	// KeepDir is where the last good white list and revocation lists are kept,
+	// for a start when those configured are gone or broken; empty: nowhere.
+	KeepDir string
 }
 
 // profile is everything a judgement rests on, made in one go.
 type profile struct {
-	options    Options
-	server     *tls.Certificate
-	client     *tls.Certificate
-	roots      *x509.CertPool
-	between    *x509.CertPool // intermediate authorities of the bundle
-	revoked    *revocations
-	list       *WhiteList
-	listLoaded time.Time
-	tls        tls.Config // versions and suites, for both directions
+	options     Options
+	server      *tls.Certificate
+	client      *tls.Certificate
+	authorities []*x509.Certificate // the bundle
+	roots       *x509.CertPool
+	between     *x509.CertPool // intermediate authorities of the bundle
+	revoked     *revocations
+	listing     *listing
+	tls         tls.Config // versions and suites, for both directions
 
 	mu         sync.Mutex
 	serverTLS  *tls.Config // with ticket keys
@@ -61,9 +71,10 @@ type profile struct {
 	judged judgements
 }
 
-// newProfile reads all files. Of before, only revocation lists may be kept.
+// newProfile reads all files. Of before, only the white list and revocation
+// lists may be kept.
 func newProfile(o Options, before *profile, now time.Time) (*profile, error) {
-	p := &profile{options: o, sessions: tls.NewLRUClientSessionCache(256), listLoaded: now}
+	p := &profile{options: o, sessions: tls.NewLRUClientSessionCache(256)}
 	var err error
 	if p.tls.MinVersion, p.tls.MaxVersion, err = versions(o); err != nil {
 		return nil, err
@@ -87,22 +98,18 @@ func newProfile(o Options, before *profile, now time.Time) (*profile, error) {
 			return nil, fmt.Errorf("loading the hub's client certificate: %w", err)
 		}
 	}
-	authorities, err := loadAuthorities(o.Authorities)
-	if err != nil {
+	if p.authorities, err = loadAuthorities(o.Authorities); err != nil {
 		return nil, fmt.Errorf("loading the authorities: %w", err)
 	}
-	p.roots, p.between = sortAuthorities(authorities)
-	var known *revocations
-	if before != nil {
-		known = before.revoked
+	p.roots, p.between = sortAuthorities(p.authorities)
+	if before == nil {
+		before = &profile{}
 	}
-	if p.revoked, err = loadRevocations(o.CRLDir, authorities, known); err != nil {
+	if p.revoked, err = loadRevocations(o, p.authorities, before.revoked); err != nil {
 		return nil, err
 	}
-	if o.WhiteList != "" {
-		if p.list, err = LoadWhiteList(o.WhiteList); err != nil {
-			return nil, err
-		}
+	if p.listing, err = newListing(o, before.listing, now); err != nil {
+		return nil, err
 	}
 	return p, nil
 }

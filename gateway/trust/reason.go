@@ -11,17 +11,20 @@ const (
 	Expired          Reason = "expired"
 	NotYetValid      Reason = "not-yet-valid"
 	Revoked          Reason = "revoked"
-	WrongUsage       Reason = "wrong-usage"    // its extended key usage excludes this use
-	NotListed        Reason = "not-listed"     // its name is nowhere on the white list
-	WrongOperator    Reason = "wrong-operator" // its name is not the one expected here
-	DomainNotListed  Reason = "domain-not-listed"
+	// RevocationUnknown: the hub has no revocation list of its authority that
+	// is still good.
+	RevocationUnknown Reason = "revocation-unknown"
+	WrongUsage        Reason = "wrong-usage"    // its extended key usage excludes this use
+	NotListed         Reason = "not-listed"     // its name is nowhere on the white list
+	WrongOperator     Reason = "wrong-operator" // its name is not the one expected here
+	DomainNotListed   Reason = "domain-not-listed"
 )
 
 // Reasons lists all of them.
 func Reasons() []Reason {
 	return []Reason{
 		NoCertificate, BadCertificate, UnknownAuthority, Expired, NotYetValid,
-		Revoked, WrongUsage, NotListed, WrongOperator, DomainNotListed,
+		Revoked, RevocationUnknown, WrongUsage, NotListed, WrongOperator, DomainNotListed,
 	}
 }
 

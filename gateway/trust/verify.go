@@ -48,11 +48,16 @@ func (p *profile) identify(certs []*x509.Certificate, usage x509.ExtKeyUsage, no
 	if known, ok := p.judged.get(key); ok && now.Before(known.until) && !now.Before(known.since) {
 		return known.identity, nil
 	}
-	identity, chain, err := p.judge(certs, usage, now)
+	j, err := p.judge(certs, usage, now)
 	if err != nil {
 		return Identity{}, err
 	}
-	j := judgement{identity: identity, since: chain[0].NotBefore, until: chain[0].NotAfter}
+	p.judged.put(key, j)
+	return j.identity, nil
+}
+
+// holds bounds a judgement by the dates of its chain.
+func (j *judgement) holds(chain []*x509.Certificate) {
 	for _, cert := range chain {
 		if cert.NotAfter.Before(j.until) {
 			j.until = cert.NotAfter
@@ -61,11 +66,9 @@ func (p *profile) identify(certs []*x509.Certificate, usage x509.ExtKeyUsage, no
 			j.since = cert.NotBefore
 		}
 	}
-	p.judged.put(key, j)
-	return identity, nil
 }
 
-func (p *profile) judge(certs []*x509.Certificate, usage x509.ExtKeyUsage, now time.Time) (Identity, []*x509.Certificate, error) {
+func (p *profile) judge(certs []*x509.Certificate, usage x509.ExtKeyUsage, now time.Time) (judgement, error) {
 	leaf := certs[0]
 	if p.options.PeerEKU != "client" {
 		usage = x509.ExtKeyUsageAny
@@ -81,20 +84,27 @@ func (p *profile) judge(certs []*x509.Certificate, usage x509.ExtKeyUsage, now t
 		Roots: p.roots, Intermediates: between, CurrentTime: now, KeyUsages: []x509.ExtKeyUsage{usage},
 	})
 	if err != nil {
-		return Identity{}, nil, distrust(reasonOf(err, leaf, now), err)
+		return judgement{}, distrust(reasonOf(err, leaf, now), err)
 	}
 	name, err := NameOf(leaf)
 	if err != nil {
-		return Identity{}, nil, distrust(BadCertificate, err)
+		return judgement{}, distrust(BadCertificate, err)
 	}
 	// A peer may send several ways up; one without a revoked authority will do,
 	// but a revoked leaf is so in all of them.
+	why := RevocationUnknown
 	for _, chain := range chains {
-		if !p.revoked.revoked(chain) {
-			return Identity{Name: name, NotAfter: leaf.NotAfter}, chain, nil
+		reason, until := p.revoked.judge(chain, now, p.options.CRLGrace)
+		switch reason {
+		case "":
+			j := judgement{identity: Identity{Name: name, NotAfter: leaf.NotAfter}, since: leaf.NotBefore, until: until}
+			j.holds(chain)
+			return j, nil
+		case Revoked:
+			why = Revoked
 		}
 	}
-	return Identity{}, nil, distrust(Revoked, nil)
+	return judgement{}, distrust(why, nil)
 }
 
 func reasonOf(err error, leaf *x509.Certificate, now time.Time) Reason {

@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -51,7 +53,7 @@ type WhiteList struct {
 	Entries, Skipped int
 
 	domains map[string]map[string]bool // domain → keys of operators' names
-	known   map[string]bool            // keys of all operators' names
+	known   map[string]Name            // all operators, by the keys of their names
 }
 
 // LoadWhiteList reads the file at path.
@@ -78,7 +80,7 @@ func readWhiteList(r io.Reader, limit int64) (*WhiteList, error) {
 	limited := &io.LimitedReader{R: r, N: limit + 1}
 	p := listReader{
 		d:    xml.NewDecoder(limited),
-		list: &WhiteList{domains: map[string]map[string]bool{}, known: map[string]bool{}},
+		list: &WhiteList{domains: map[string]map[string]bool{}, known: map[string]Name{}},
 	}
 	err := p.run()
 	switch {
@@ -180,7 +182,7 @@ func (l *WhiteList) add(domain, dn string) {
 		l.domains[domain] = map[string]bool{}
 	}
 	l.domains[domain][name.key] = true
-	l.known[name.key] = true
+	l.known[name.key] = name
 }
 
 // Listed reports whether the domain is on the list, with whatever operator.
@@ -194,7 +196,24 @@ func (l *WhiteList) SpeaksFor(operator Name, domain string) bool {
 }
 
 // Knows reports whether the list names the operator for any domain.
-func (l *WhiteList) Knows(operator Name) bool { return l == nil || l.known[operator.key] }
+func (l *WhiteList) Knows(operator Name) bool {
+	if l == nil {
+		return true
+	}
+	_, known := l.known[operator.key]
+	return known
+}
+
+// entries gives what the list says, each thing once, in a fixed order.
+func (l *WhiteList) entries() []Entry {
+	var all []Entry
+	for _, domain := range slices.Sorted(maps.Keys(l.domains)) {
+		for _, key := range slices.Sorted(maps.Keys(l.domains[domain])) {
+			all = append(all, Entry{domain, l.known[key]})
+		}
+	}
+	return all
+}
 
 // Domains counts the distinct domains.
 func (l *WhiteList) Domains() int {
