@@ -36,6 +36,7 @@ func (c *Config) check() []Problem {
 	k.tls()
 	k.outbound()
 	k.operators()
+	k.clamd()
 	k.keys()
 	return k.problems
 }
@@ -198,6 +199,26 @@ func (c *checker) operators() {
 	}
 }
 
+// clamd: messages go to it in clear, and every one of them must fit.
+func (c *checker) clamd() {
+	a := c.Clamd.Address
+	switch {
+	case a == "":
+		return
+	case strings.HasPrefix(a, "/"):
+		if len(a) > maxSocket {
+			c.at(longSocket, map[string]any{"limit": maxSocket}, "clamd", "address")
+		}
+	case !validAddress(a):
+		c.at(badClamd, map[string]any{"value": a}, "clamd", "address")
+	case !loopback(a):
+		c.at(needsLoopback, map[string]any{"setting": "clamd.address", "value": a}, "clamd", "address")
+	}
+	if c.Clamd.MaxBytes < c.Inbound.MaxMessageBytes {
+		c.at(clamdSmaller, map[string]any{"bound": c.Inbound.MaxMessageBytes.String()}, "clamd", "max_bytes")
+	}
+}
+
 // keys: what opens the data lies outside it, so that a copy of the data alone
 // reveals nothing.
 func (c *checker) keys() {
@@ -258,6 +279,8 @@ const (
 	noAuthorities  strict.TextID = "check.no-authorities"
 	noSmarthostDN  strict.TextID = "check.no-smarthost-dn"
 	noOperator     strict.TextID = "check.no-operator"
+	badClamd       strict.TextID = "check.bad-clamd"
+	clamdSmaller   strict.TextID = "check.clamd-smaller"
 	insideData     strict.TextID = "check.inside-data"
 	noFile         strict.TextID = "check.no-file"
 	noWhiteList    strict.TextID = "check.no-white-list"

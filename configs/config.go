@@ -23,6 +23,7 @@ type Config struct {
 	Inbound    Inbound    `toml:"inbound" fr:"Réception du courrier des opérateurs (SMTP, RFC 5321)." en:"Mail in, from operators (SMTP, RFC 5321)."`
 	Submission Submission `toml:"submission" fr:"Dépôt de courrier par les comptes du relais (RFC 6409)." en:"Mail submission by accounts of the hub (RFC 6409)."`
 	IMAP       IMAP       `toml:"imap" fr:"Boîte structurée pour les logiciels de messagerie (RFC 9051)." en:"Structured mailbox for mail clients (RFC 9051)."`
+	Clamd      Clamd      `toml:"clamd" fr:"Antivirus (ClamAV), facultatif : un message infecté est refusé ; sans réponse de clamd, rien n'est reçu. clamd écrit en clair ce qu'il examine dans son TemporaryDirectory : qu'il soit en mémoire (tmpfs)." en:"Antivirus (ClamAV), optional: an infected message is refused; while clamd does not answer nothing is taken. clamd writes what it scans, in clear, to its TemporaryDirectory: let that be in memory (tmpfs)."`
 	Outbound   Outbound   `toml:"outbound" fr:"Envoi des copies." en:"Sending of copies."`
 	Operators  []Operator `toml:"operator" fr:"Une boîte que le relais tient chez un opérateur, comme client. Une section par boîte." en:"A box that the hub has at an operator, as a client. One section per box."`
 	Triage     Triage     `toml:"triage" fr:"Messages en attente d'une décision." en:"Messages that wait for a decision."`
@@ -91,6 +92,14 @@ type IMAP struct {
 	Password       Passwords `toml:"password" default:"off" fr:"Connexion par mot de passe : \"on\", \"off\", ou la liste des réseaux d'où elle est permise." en:"Login by password: \"on\", \"off\", or the list of networks from which it is allowed."`
 	MaxConnections int       `toml:"max_connections" default:"5000" min:"1" fr:"Connexions à la fois." en:"Connections at a time."`
 	IdleTimeout    Duration  `toml:"idle_timeout" default:"30m" min:"30m" fr:"Attente d'une commande (RFC 9051 : 30 minutes au moins)." en:"Wait for a command (RFC 9051: at least 30 minutes)."`
+}
+
+// Clamd is the section [clamd].
+type Clamd struct {
+	Address  string   `toml:"address" fr:"Socket de clamd : /chemin/clamd.ctl, ou hôte:port sur la boucle locale. Vide : pas d'antivirus." en:"Socket of clamd: /path/clamd.ctl, or host:port on loopback. Empty: no antivirus."`
+	Timeout  Duration `toml:"timeout" default:"1m" min:"1s" max:"5m" fr:"Durée d'un examen ; au-delà, l'expéditeur est prié de réessayer." en:"Time for a scan; after it the sender is asked to try again."`
+	MaxBytes Size     `toml:"max_bytes" default:"25MiB" min:"1KiB" max:"1GiB" fr:"Ce que clamd prend (son StreamMaxLength) : au moins inbound.max_message_bytes." en:"What clamd takes (its StreamMaxLength): at least inbound.max_message_bytes."`
+	Scans    int      `toml:"scans" default:"8" min:"1" max:"1000" fr:"Examens à la fois ; moins que MaxThreads dans clamd." en:"Scans at a time; fewer than clamd's MaxThreads."`
 }
 
 // Outbound is the section [outbound].

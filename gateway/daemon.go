@@ -82,6 +82,7 @@ type daemon struct {
 	outbound   *outbound.Relay
 	admin      *admin.Server
 	metrics    *metrics
+	antivirus  *antivirus // nil: none
 
 	listeners listeners
 	ready     atomic.Bool
@@ -103,6 +104,7 @@ func (d *daemon) open() error {
 	}
 	d.concerns()
 	d.metrics = newMetrics()
+	d.antivirus = newAntivirus(d.cfg, d.metrics)
 	d.hub = mailbox.New(d.hubOptions())
 	return d.build()
 }

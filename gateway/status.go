@@ -40,6 +40,7 @@ func (d *daemon) status(ctx context.Context) (admin.Status, error) {
 		s.Listeners.Inbound = append(s.Listeners.Inbound, l.Addr().String())
 	}
 	d.trusted(&s)
+	d.antivirus.tell(ctx, &s)
 	d.warn(&s)
 	return s, nil
 }
@@ -99,6 +100,9 @@ func (d *daemon) concerns() {
 
 // warn lists what somebody should look into.
 func (d *daemon) warn(s *admin.Status) {
+	if s.Antivirus.Active && !s.Antivirus.Reachable {
+		s.Warnings = append(s.Warnings, d.text("status.antivirus-away", nil))
+	}
 	for _, c := range s.Certificates {
 		left := time.Until(c.NotAfter)
 		args := map[string]any{"use": c.Use, "subject": c.Subject, "date": texts.Date(d.cfg.Locale, c.NotAfter)}

@@ -100,6 +100,8 @@ const (
 	RefuseFull          RefusalReason = "full"              // 452 4.3.1
 	RefuseUnavailable   RefusalReason = "unavailable"       // 451 4.3.0
 	RefuseForeign       RefusalReason = "foreign"           // 550 5.7.1: not an address of the hub
+	RefuseInfected      RefusalReason = "infected"          // 554 5.7.1
+	RefuseUnscanned     RefusalReason = "antivirus-away"    // 451 4.3.0
 )
 
 // Journal implements journal.Safe.

@@ -44,9 +44,11 @@ type Options struct {
 	Retry      RetryTimes
 	// Listed reports whether a domain is in the trusted space (white list).
 	Listed func(domain string) bool
-	Log    *slog.Logger
-	Now    func() time.Time // default time.Now
-	Rand   io.Reader        // default crypto/rand
+	// Scanner looks for harmful content before a message is taken; nil: none.
+	Scanner Scanner
+	Log     *slog.Logger
+	Now     func() time.Time // default time.Now
+	Rand    io.Reader        // default crypto/rand
 	// Instance names this process in leases.
 	Instance string
 }

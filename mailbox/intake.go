@@ -26,6 +26,9 @@ func (h *Hub) Intake(ctx context.Context, env Envelope, r io.Reader) (Receipt, e
 	if err := h.vouched(in); err != nil {
 		return Receipt{}, err
 	}
+	if err := h.scan(ctx, in); err != nil {
+		return Receipt{}, storeFault(err)
+	}
 	receipt, err := h.settle(ctx, in)
 	return receipt, storeFault(err)
 }

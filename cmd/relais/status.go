@@ -44,6 +44,13 @@ func (c *cli) status(s admin.Status) {
 			"n": w.Domains, "age": texts.Duration(c.locale, time.Duration(w.AgeHours)*time.Hour),
 		})
 	}
+	antivirus := texts.ID("cli.antivirus-off")
+	switch a := s.Antivirus; {
+	case a.Active && a.Reachable:
+		antivirus = "cli.antivirus-on"
+	case a.Active:
+		antivirus = "cli.antivirus-away"
+	}
 	pairs := []any{
 		texts.ID("cli.col-hub"), s.Domain + " · " + health,
 		texts.ID("cli.col-version"), s.Version,
@@ -55,6 +62,7 @@ func (c *cli) status(s admin.Status) {
 		texts.ID("cli.col-queue"), queue,
 		texts.ID("cli.col-triage"), held,
 		texts.ID("cli.col-white-list"), list,
+		texts.ID("cli.col-antivirus"), texts.T(c.locale, antivirus, nil),
 		texts.ID("cli.col-store"), texts.T(c.locale, "cli.store-state", map[string]any{
 			"pathways": texts.T(c.locale, "cli.pathways", map[string]any{"n": s.Store.Pathways}),
 			"messages": texts.T(c.locale, "cli.messages", map[string]any{"n": s.Store.Messages}),

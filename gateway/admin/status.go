@@ -30,6 +30,7 @@ type Status struct {
 	OldestHeld        *time.Time    `json:"oldest_held"`
 	Certificates      []Certificate `json:"certificates"`
 	WhiteList         WhiteList     `json:"white_list"`
+	Antivirus         Antivirus     `json:"antivirus"`
 	Store             Store         `json:"store"`
 	// Warnings are conditions somebody should look into, in the hub's language.
 	Warnings []string `json:"warnings"`
@@ -65,6 +66,12 @@ type WhiteList struct {
 	Issued   *time.Time `json:"issued"` // by the list's own date
 	Loaded   *time.Time `json:"loaded"`
 	AgeHours int64      `json:"age_hours"`
+}
+
+// Antivirus tells whether messages are scanned, and whether they can be now.
+type Antivirus struct {
+	Active    bool `json:"active"`
+	Reachable bool `json:"reachable"`
 }
 
 // Store is what the store holds.

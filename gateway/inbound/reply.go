@@ -77,6 +77,8 @@ var refusals = map[mailbox.RefusalReason]answer{
 	mailbox.RefuseLoop:          {code: 554, enhanced: smtp.EnhancedCode{5, 4, 6}},
 	mailbox.RefuseFull:          {code: 452, enhanced: smtp.EnhancedCode{4, 3, 1}},
 	mailbox.RefuseUnavailable:   {code: 451, enhanced: smtp.EnhancedCode{4, 3, 0}},
+	mailbox.RefuseInfected:      {code: 554, enhanced: smtp.EnhancedCode{5, 7, 1}},
+	mailbox.RefuseUnscanned:     {code: 451, enhanced: smtp.EnhancedCode{4, 3, 0}},
 }
 
 // answerTo maps an error to the reply that tells it: the one place where this
