@@ -155,7 +155,10 @@ func authorOf(m *store.Member, c store.Certainty, clue string) store.Author {
 // person works out who of the box wrote: the line "Auteur : NAME", the display
 // name of From, the signature, in this order; else nobody is named.
 func (h *Hub) person(v store.View, w *writer, members []*store.Member, in *incoming) {
-	text := letter.NewText(in.reading.Text)
+	text := ""
+	if len(members) > 1 || letter.MayNameAuthor(in.reading.Text) {
+		text = letter.NewText(in.reading.Text)
+	}
 	if name, ok := letter.AuthorLine(text); ok {
 		// The writer says who they are. If that is no member, no other clue
 		// may say otherwise.

@@ -19,6 +19,18 @@ const (
 // writes. The contract names the first and the last.
 var authorLabels = []string{"auteure", "auteur", "autrice", "author"}
 
+// MayNameAuthor reports whether a text may hold such a line, which is quick to
+// say no to for most.
+func MayNameAuthor(text string) bool {
+	lower := strings.ToLower(text)
+	for _, l := range authorLabels {
+		if strings.Contains(lower, l) {
+			return true
+		}
+	}
+	return false
+}
+
 // AuthorLine reads "Auteur : NAME" from the first line of new text that is not
 // empty, and from no other.
 func AuthorLine(newText string) (name string, ok bool) {

@@ -108,6 +108,12 @@ func TestAuthorLine(t *testing.T) {
 		if got != c.want && ok || ok != (c.want != "") {
 			t.Errorf("%q: got %q, %v, want %q", c.text, got, ok, c.want)
 		}
+		if ok && !MayNameAuthor(c.text) {
+			t.Errorf("%q has such a line, and is said to have none", c.text)
+		}
+	}
+	if MayNameAuthor("Bonjour,\n\nvu ce matin. Autre chose demain.") {
+		t.Error("said to name an author")
 	}
 }
 
