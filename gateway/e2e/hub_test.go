@@ -117,6 +117,7 @@ epoch_dir = "keys/epochs"
 func (h *hub) start() {
 	h.t.Helper()
 	h.cmd = exec.Command(h.bin, "serve", "--config", h.config)
+	h.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL} // a test out of time has no cleanup
 	h.log = &logged{ready: make(chan map[string]any, 1)}
 	h.cmd.Stderr = h.log
 	if err := h.cmd.Start(); err != nil {

@@ -7,8 +7,8 @@
 // with RELAIS_PEERS=require in the environment, as in CI, it fails instead.
 //
 // What a test starts it stops: each server is a child of the test and leads a
-// process group of its own, all of which is ended by the test's cleanup, and by
-// the kernel should the test's process die. A process that stays fails the test.
+// process group of its own, all of which is ended by the test's cleanup, and by a
+// guardian should the test's process die. A process that stays fails the test.
 package peertest
 
 import (
@@ -120,7 +120,8 @@ type daemon struct {
 	cmd  *exec.Cmd
 	done chan struct{}
 
-	stopped bool
+	guardian *exec.Cmd
+	stopped  bool
 }
 
 // launch starts it and waits until it listens at addrs.
@@ -129,7 +130,7 @@ func launch(t testing.TB, log string, addrs []string, name string, args ...strin
 	d := &daemon{t: t, cmd: exec.Command(name, args...), done: make(chan struct{})}
 	var out bytes.Buffer
 	d.cmd.Stdout, d.cmd.Stderr = &out, &out
-	d.cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Pdeathsig: syscall.SIGTERM}
+	d.cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	d.cmd.Env = []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL=C"}
 	// Children keep the output open for longer than we care.
 	d.cmd.WaitDelay = time.Second
@@ -141,6 +142,7 @@ func launch(t testing.TB, log string, addrs []string, name string, args ...strin
 		_ = d.cmd.Wait()
 	}()
 	t.Cleanup(d.stop)
+	d.guard()
 	for _, addr := range addrs {
 		if !d.listens(addr) {
 			d.stop()
@@ -166,6 +168,21 @@ func (d *daemon) listens(addr string) bool {
 	return false
 }
 
+// guard ends the group should this process die without having done so (a test
+// that runs out of time has no cleanup): the guardian waits for the end of its
+// input. The kernel's own signal for that would be lost on Postfix, which
+// changes users.
+func (d *daemon) guard() {
+	d.guardian = exec.Command("sh", "-c", "read _; kill -s TERM -- -"+strconv.Itoa(d.cmd.Process.Pid))
+	d.guardian.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	if _, err := d.guardian.StdinPipe(); err != nil {
+		d.t.Fatal(err)
+	}
+	if err := d.guardian.Start(); err != nil {
+		d.t.Fatalf("starting a guardian: %v", err)
+	}
+}
+
 // stop ends the whole group, and waits until nothing of it is left.
 func (d *daemon) stop() {
 	group := -d.cmd.Process.Pid
@@ -173,6 +190,10 @@ func (d *daemon) stop() {
 		return // the number may be somebody else's by now
 	}
 	d.stopped = true
+	if d.guardian != nil && d.guardian.Process != nil {
+		_ = d.guardian.Process.Kill() // before the number can be another's
+		_ = d.guardian.Wait()
+	}
 	_ = syscall.Kill(group, syscall.SIGTERM)
 	if d.gone(group, 10*time.Second) {
 		return
