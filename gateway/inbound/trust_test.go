@@ -1,8 +1,11 @@
 package inbound
 
 import (
+	"bytes"
 	"crypto/tls"
 	"encoding/json"
+	"encoding/pem"
+	"errors"
 	"net"
 	"os"
 	"path/filepath"
@@ -104,6 +107,124 @@ func TestReloadReachesLiveConnections(t *testing.T) {
 		S+ 250`)
 	if got := value(t, h, "relais_inbound_refusals_total", "at", "mail"); got != 1 {
 		t.Errorf("counted %v refusals at MAIL", got)
+	}
+}
+
+// A transaction that a reload falls into goes on under the trust it began with,
+// even if nothing of that is left; the next one is judged by the new.
+func TestReloadWithinATransaction(t *testing.T) {
+	h := start(t, StartTLS, nil)
+	p := client(t, h)
+	p.until(`S+ 220
+		C: STARTTLS
+		S+ 220
+		TLS chu
+		C: EHLO mail.chu.example
+		S+ 250
+		C: MAIL FROM:<roux@chu.example>
+		S+ 250
+		C: RCPT TO:<abc@parcours.example>
+		S+ 250
+		C: DATA
+		S+ 354
+		C: Subject: a`)
+	crl, err := world().authority.Revoke(world().certs["chu"])
+	if err != nil {
+		t.Fatal(err)
+	}
+	name, err := trust.ParseName(dnCHG)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var list bytes.Buffer
+	o := h.options
+	dir := filepath.Dir(o.WhiteList)
+	o.Certificate, o.Key, o.MaxShrink = filepath.Join(dir, "new.pem"), filepath.Join(dir, "new.key"), 50
+	renewed, err := world().authority.Issue(trust.Request{Name: "CN=nouveau." + domain})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(
+		os.WriteFile(filepath.Join(o.CRLDir, "test.crl"), crl, 0o600),
+		trust.WriteWhiteList(&list, time.Now(), []trust.Entry{{Domain: "chg.example", Operator: name}}),
+		os.WriteFile(o.WhiteList, list.Bytes(), 0o600),
+		trust.SavePair(dir, "new", renewed),
+	); err != nil {
+		t.Fatal(err)
+	}
+	if err := h.guard.Reload(o); err != nil {
+		t.Fatal(err)
+	}
+	p.until(`C: 
+		C: a
+		C: .
+		S+ 250`)
+	if speaks := h.stub.envelope.Peer.SpeaksFor; !speaks("chu.example") || speaks("chg.example") {
+		t.Error("the transaction was judged by two lists")
+	}
+	p.until(`C: MAIL FROM:<roux@chu.example>
+		S: 550 5.7.1 *revoque* / *revoked*
+		C: NOOP
+		S+ 250`)
+	again := client(t, h)
+	again.until(`S+ 220
+		C: STARTTLS
+		S+ 220
+		TLS chg
+		C: EHLO mail.chg.example
+		S+ 250
+		C: MAIL FROM:<accueil@chg.example>
+		S+ 250`)
+	if seen := again.conn.(*tls.Conn).ConnectionState().PeerCertificates[0].Subject.CommonName; seen != "nouveau."+domain {
+		t.Errorf("a new connection is shown the certificate of %s", seen)
+	}
+}
+
+// What the hub cannot know for want of a revocation list it says to be its own
+// affair.
+func TestRevocationUnknown(t *testing.T) {
+	h := start(t, ImplicitTLS, nil)
+	late, err := trust.NewDevAuthority(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	crl, err := late.RevokeUntil(time.Now().Add(-time.Hour))
+	if err != nil {
+		t.Fatal(err)
+	}
+	pair, err := late.Issue(trust.Request{Name: dnCHU})
+	if err != nil {
+		t.Fatal(err)
+	}
+	bundle := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: late.Certificate().Raw})
+	if err := errors.Join(
+		os.WriteFile(filepath.Join(h.options.CRLDir, "late.crl"), crl, 0o600),
+		os.WriteFile(h.options.Authorities, bundle, 0o600),
+	); err != nil {
+		t.Fatal(err)
+	}
+	dialogue := `S+ 220
+		C: EHLO mail.chu.example
+		S+ 250
+		C: MAIL FROM:<roux@chu.example>
+		`
+	for _, step := range []struct {
+		grace time.Duration
+		want  string
+	}{
+		{2 * time.Hour, `S+ 250`},
+		{0, `S: 550 5.7.1 Le relais n'a pas de liste de revocation a jour * / The hub has no current revocation list *`},
+	} {
+		h.options.CRLGrace = step.grace
+		if err := h.guard.Reload(h.options); err != nil {
+			t.Fatal(err)
+		}
+		p := client(t, h)
+		p.use(tls.Client(p.conn, &tls.Config{InsecureSkipVerify: true, Certificates: []tls.Certificate{pair}}))
+		p.until(dialogue + step.want)
+	}
+	if !strings.Contains(h.log.String(), `"reason":"revocation-unknown"`) {
+		t.Errorf("the journal does not say why:\n%s", h.log)
 	}
 }
 

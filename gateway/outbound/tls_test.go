@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/pem"
 	"net"
 	"net/netip"
 	"os"
@@ -22,8 +23,9 @@ const dnCHU = "CN=mx.chu.example,O=CHU DE TEST,C=FR"
 // space is a small trusted space: an authority, a white list with chu.example
 // and chg.example, and the hub's guard.
 type space struct {
-	ca    *trust.DevAuthority
-	guard *trust.Guard
+	ca      *trust.DevAuthority
+	guard   *trust.Guard
+	options trust.Options
 }
 
 func newSpace(t *testing.T) *space {
@@ -46,10 +48,11 @@ func newSpace(t *testing.T) *space {
 			t.Fatal(err)
 		}
 	}
-	s.guard, err = trust.New(trust.Options{
+	s.options = trust.Options{
 		Certificate: filepath.Join(dir, "hub.pem"), Key: filepath.Join(dir, "hub.key"),
 		Authorities: filepath.Join(dir, trust.DevCA), WhiteList: filepath.Join(dir, "list.xml"),
-	}, nil)
+	}
+	s.guard, err = trust.New(s.options, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -168,6 +171,87 @@ func TestTLS(t *testing.T) {
 				t.Errorf("given up for what may be mended: %+v", out)
 			}
 			if tt.reason != "" && strings.Contains(op.commands(), "MAIL") {
+				t.Errorf("an address was said:\n%s", op.commands())
+			}
+		})
+	}
+}
+
+// TestMismatches: each single thing that is wrong with the other server has its
+// own reason, in the journal and in what the author is told.
+func TestMismatches(t *testing.T) {
+	s := newSpace(t)
+	revoked := s.server(t, dnCHU)
+	late, err := trust.NewDevAuthority(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.options.CRLDir = t.TempDir()
+	bundle := ""
+	for name, make := range map[string]func() ([]byte, error){
+		"a.crl": func() ([]byte, error) { return s.ca.Revoke(revoked.Certificates[0]) },
+		"b.crl": func() ([]byte, error) { return late.RevokeUntil(time.Now().Add(-time.Hour)) },
+	} {
+		crl, err := make()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(s.options.CRLDir, name), crl, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, a := range []*trust.DevAuthority{s.ca, late} {
+		bundle += string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: a.Certificate().Raw}))
+	}
+	if err := os.WriteFile(s.options.Authorities, []byte(bundle), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.guard.Reload(s.options); err != nil {
+		t.Fatal(err)
+	}
+	stranger, err := trust.NewDevAuthority(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	serving := func(ca *trust.DevAuthority, r trust.Request) *tls.Config {
+		pair, err := ca.Issue(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return &tls.Config{Certificates: []tls.Certificate{pair}, ClientAuth: tls.RequireAnyClientCert}
+	}
+	for _, tt := range []struct {
+		name   string
+		server *tls.Config
+		want   trust.Reason // empty: sent
+	}{
+		{"nothing", serving(s.ca, trust.Request{Name: dnCHU}), ""},
+		{"chain", serving(stranger, trust.Request{Name: dnCHU}), trust.UnknownAuthority},
+		{"dates", serving(s.ca, trust.Request{Name: dnCHU, NotAfter: time.Now().Add(-time.Minute)}), trust.Expired},
+		{"revoked", revoked, trust.Revoked},
+		{"revocation list", serving(late, trust.Request{Name: dnCHU}), trust.RevocationUnknown},
+		{"another operator", serving(s.ca, trust.Request{Name: "CN=mx.chg.example,O=CHG,C=FR"}), trust.WrongOperator},
+		{"no operator", serving(s.ca, trust.Request{Name: "CN=mx.chu.example,O=QUELQU'UN,C=FR"}), trust.WrongOperator},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			op := newOperator(t, nil)
+			op.tls = tt.server
+			q := newQueue()
+			q.retry = func(int) time.Duration { return time.Hour }
+			o := quick(q, NewMX(port(t, op.addr()), s.guard, dns{"chu.example": {{Host: "mx.chu.example.", Pref: 10}}}))
+			o.TLS, o.Trust = TLSRequired, s.guard
+			start(t, o)
+			out := q.first(t, q.add("a@chu.example"))
+			if tt.want == "" {
+				if out.Kind != mailbox.OutcomeSent {
+					t.Errorf("outcome %+v", out)
+				}
+				return
+			}
+			if out.Kind != mailbox.OutcomeTemporary || !strings.HasSuffix(out.Text, ": "+string(tt.want)) {
+				t.Errorf("outcome %+v, want %s", out, tt.want)
+			}
+			if strings.Contains(op.commands(), "MAIL") {
 				t.Errorf("an address was said:\n%s", op.commands())
 			}
 		})

@@ -136,9 +136,13 @@ func (a *DevAuthority) Revoke(certs ...tls.Certificate) ([]byte, error) {
 	return a.RevokeUntil(a.now().AddDate(0, 0, 7), certs...)
 }
 
-// RevokeUntil is Revoke with the date at which the next list is due.
+// RevokeUntil is Revoke with the date at which the next list is due. A date that
+// has passed makes a list of the week before it.
 func (a *DevAuthority) RevokeUntil(next time.Time, certs ...tls.Certificate) ([]byte, error) {
 	list := &x509.RevocationList{Number: big.NewInt(a.now().UnixNano()), ThisUpdate: a.now(), NextUpdate: next}
+	if next.Before(list.ThisUpdate) {
+		list.ThisUpdate = next.AddDate(0, 0, -7)
+	}
 	for _, c := range certs {
 		list.RevokedCertificateEntries = append(list.RevokedCertificateEntries,
 			x509.RevocationListEntry{SerialNumber: c.Leaf.SerialNumber, RevocationTime: a.now()})
