@@ -50,8 +50,16 @@ type CDA struct {
 // longer than the limits allow. Stylesheets and external entities are not
 // followed, whatever the document asks.
 func ReadCDA(r io.Reader, lim ArchiveLimits) (*CDA, error) {
-	lim = lim.orDefault()
-	root, err := readElements(r, lim.HeaderBytes, func(depth int, name string) bool {
+	root, err := readCDAHeader(r, lim)
+	if err != nil {
+		return nil, err
+	}
+	return cdaOf(root), nil
+}
+
+// readCDAHeader gives the header as it stands.
+func readCDAHeader(r io.Reader, lim ArchiveLimits) (*element, error) {
+	root, err := readElements(r, lim.orDefault().HeaderBytes, func(depth int, name string) bool {
 		return depth == 0 && name != "clinicaldocument" || depth == 1 && name == "component"
 	})
 	switch {
@@ -60,6 +68,10 @@ func ReadCDA(r io.Reader, lim ArchiveLimits) (*CDA, error) {
 	case err != nil:
 		return nil, fmt.Errorf("reading the header of a CDA document: %w", err)
 	}
+	return root, nil
+}
+
+func cdaOf(root *element) *CDA {
 	c := &CDA{
 		ID:         instanceID(root.at("id")),
 		SetID:      instanceID(root.at("setid")),
@@ -83,7 +95,7 @@ func ReadCDA(r io.Reader, lim ArchiveLimits) (*CDA, error) {
 	if c.Institution == "" && c.InstitutionID == "" {
 		c.readInstitution(root.at("custodian", "assignedcustodian", "representedcustodianorganization"))
 	}
-	return c, nil
+	return c
 }
 
 func (c *CDA) readAuthor(author *element) {

@@ -107,44 +107,44 @@ func initialForms(given, family []string) [][]string {
 	return forms
 }
 
-// splitName parts a person's name into folded given and family names. Words
-// in capitals are the family name, else the last word and the particles before
-// it.
+// splitName parts a person's name into folded given and family names.
 func splitName(name string) (given, family []string) {
+	_, g, f := partName(name)
+	return foldAll(g), foldAll(f)
+}
+
+func foldAll(words []string) (folded []string) {
+	for _, w := range words {
+		folded = append(folded, strings.Fields(identity.FoldName(w))...)
+	}
+	return folded
+}
+
+// partName parts a person's name into titles, given and family names. Words in
+// capitals are the family name, else the last word and the particles before
+// it.
+func partName(name string) (title, given, family []string) {
 	words := strings.Fields(name)
 	words = words[:min(len(words), maxNameWords)]
 	for len(words) > 1 && titles[identity.FoldName(words[0])] {
-		words = words[1:]
+		title, words = append(title, words[0]), words[1:]
 	}
-	capitals := 0
 	for _, w := range words {
 		if isCapitals(w) {
-			capitals++
+			family = append(family, w)
+		} else {
+			given = append(given, w)
 		}
 	}
-	if capitals > 0 && capitals < len(words) {
-		for _, w := range words {
-			if isCapitals(w) {
-				family = append(family, strings.Fields(identity.FoldName(w))...)
-			} else {
-				given = append(given, strings.Fields(identity.FoldName(w))...)
-			}
-		}
-		return given, family
+	if len(family) > 0 && len(given) > 0 {
+		return title, given, family
 	}
 	last := len(words) - 1
 	for last > 1 && particles[strings.ToLower(words[last-1])] {
 		last--
 	}
-	for i, w := range words {
-		folded := strings.Fields(identity.FoldName(w))
-		if i < last {
-			given = append(given, folded...)
-		} else {
-			family = append(family, folded...)
-		}
-	}
-	return given, family
+	last = max(last, 0)
+	return title, words[:last], words[last:]
 }
 
 func isCapitals(w string) bool {

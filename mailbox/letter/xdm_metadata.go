@@ -207,14 +207,15 @@ func firstValue(slot *element) string {
 	return ""
 }
 
-// components gives the components of an HL7 v2 field by their index.
+// components gives the components of an HL7 v2 field by their index, their
+// escapes undone.
 func components(field string) func(int) string {
 	f := strings.Split(field, "^")
 	return func(i int) string {
 		if i >= len(f) {
 			return ""
 		}
-		return strings.TrimSpace(f[i])
+		return hl7Plain.Replace(strings.TrimSpace(f[i]))
 	}
 }
 
