@@ -91,9 +91,6 @@ type child struct {
 	Sex           string
 }
 
-// BirthHL7 is the birth date as HL7 writes it.
-func (c child) BirthHL7() string { return strings.ReplaceAll(c.Birth, "-", "") }
-
 var (
 	lea = child{"215036300100103", identity.OIDTestNIR, "Martin", "Léa", "2015-03-02", "F"}
 	tom = child{"114076300100169", identity.OIDTestNIR, "Lefèvre", "Tom", "2014-07-12", "M"}

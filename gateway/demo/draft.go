@@ -106,7 +106,7 @@ func (d *draft) parts(parts *multipart.Writer) error {
 		if err != nil {
 			return err
 		}
-		if _, err := io.WriteString(w, base64Lines(a.content, "\r\n")); err != nil {
+		if _, err := io.WriteString(w, base64Lines(a.content)); err != nil {
 			return err
 		}
 	}
@@ -124,10 +124,10 @@ func printable(w io.Writer, text string) error {
 }
 
 // base64Lines writes b in lines of 76 characters (RFC 2045 §6.8).
-func base64Lines(b []byte, end string) string {
+func base64Lines(b []byte) string {
 	var lines strings.Builder
 	for chunk := range slices.Chunk(b, 57) {
-		lines.WriteString(base64.StdEncoding.EncodeToString(chunk) + end)
+		lines.WriteString(base64.StdEncoding.EncodeToString(chunk) + "\r\n")
 	}
 	return lines.String()
 }

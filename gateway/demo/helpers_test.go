@@ -97,7 +97,7 @@ func TestDraft(t *testing.T) {
 	if err != nil || file.FileName() != "IHE_XDM.ZIP" {
 		t.Fatalf("attachment %v", err)
 	}
-	if got, _ := io.ReadAll(file); string(got) != base64Lines(first.attachments[0].content, "\r\n") {
+	if got, _ := io.ReadAll(file); string(got) != base64Lines(first.attachments[0].content) {
 		t.Error("the attachment is another")
 	}
 

@@ -1,57 +1,36 @@
 package demo
 
 import (
-	"archive/zip"
 	"bytes"
 	"crypto/rand"
-	"crypto/sha1"
-	"embed"
-	"encoding/hex"
-	"encoding/xml"
 	"fmt"
+	"io"
 	"math/big"
 	"strings"
-	"text/template"
 	"time"
+
+	"github.com/relais-sante/relais/mailbox/identity"
+	"github.com/relais-sante/relais/mailbox/letter"
 )
 
 // The hospital record's side: it exports a report as French hospital software
 // does, an IHE_XDM.ZIP with a CDA document around a PDF (national volet "CDA R2
 // niveau 1", IHE XDM media folder).
 
-//go:embed record/*
-var recordFiles embed.FS
-
-var recordTemplates = template.Must(template.New("record").Funcs(template.FuncMap{
-	"x": func(s string) (string, error) {
-		var b strings.Builder
-		err := xml.EscapeText(&b, []byte(s))
-		return b.String(), err
-	},
-	"lines": func(b []byte) string { return base64Lines(b, "\n") },
-}).ParseFS(recordFiles, "record/*"))
-
 // imagingReport is the type of an imaging report (LOINC, JDV_J07).
 const imagingReport = "18748-4"
 
 // report is a document in the record.
 type report struct {
-	Child       child
-	Code        string // type of document (JDV_J07)
-	Title       string
-	AuthorGiven string
-	AuthorName  string
-	AuthorID    string
-	Hospital    string
-	HospitalID  string
-	Written     time.Time
-	PDF         []byte
+	Child   child
+	Code    string // type of document (JDV_J07)
+	Title   string
+	Author  letter.Writer
+	Written time.Time
+	PDF     []byte
 
-	// Identifiers, and what the archive says of the document; filled in by
-	// export.
-	DocumentID, SetID, SubmissionID string
-	Hash                            string // SHA-1, hexadecimal: what XDS asks for
-	Size                            int
+	// Identifiers, filled in by export.
+	DocumentID, SetID, SubmissionID, SourceID string
 }
 
 // newReport is a report about a child, signed by the radiologist.
@@ -60,58 +39,36 @@ func newReport(c child, title string, lines []string) (*report, error) {
 	if err != nil {
 		return nil, err
 	}
-	words := strings.Fields(radiologist)
-	return &report{
-		Child: c, Code: imagingReport, Title: title, AuthorGiven: words[1], AuthorName: words[2], AuthorID: radiologistRPPS,
-		Hospital: chu, HospitalID: chuFINESS, Written: time.Now(), PDF: page,
-	}, nil
+	author := letter.NewWriter(radiologist)
+	author.ID, author.Institution, author.InstitutionID = radiologistRPPS, chu, chuFINESS
+	return &report{Child: c, Code: imagingReport, Title: title, Author: author, Written: time.Now(), PDF: page}, nil
 }
-
-// Time writes when the report was written as HL7 does.
-func (r *report) Time() string { return r.Written.UTC().Format("20060102150405") + "+0000" }
 
 // export makes the IHE_XDM archive.
 func (r *report) export() ([]byte, error) {
-	for _, id := range []*string{&r.DocumentID, &r.SetID, &r.SubmissionID} {
+	for _, id := range []*string{&r.DocumentID, &r.SetID, &r.SubmissionID, &r.SourceID} {
 		var err error
 		if *id, err = newOID(); err != nil {
 			return nil, err
 		}
 	}
-	document, err := r.file("DOC00001.XML")
+	ins, err := identity.ParseINS(r.Child.INS, r.Child.OID)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("naming the child of a report: %w", err)
 	}
-	sum := sha1.Sum(document)
-	r.Hash, r.Size = hex.EncodeToString(sum[:]), len(document)
 	var b bytes.Buffer
-	z := zip.NewWriter(&b)
-	for _, name := range []string{"README.TXT", "INDEX.HTM", "IHE_XDM/SUBSET01/METADATA.XML", "IHE_XDM/SUBSET01/DOC00001.XML"} {
-		content := document
-		if base := name[strings.LastIndexByte(name, '/')+1:]; base != "DOC00001.XML" {
-			if content, err = r.file(base); err != nil {
-				return nil, err
-			}
-		}
-		w, err := z.CreateHeader(&zip.FileHeader{Name: name, Method: zip.Deflate, Modified: r.Written})
-		if err != nil {
-			return nil, fmt.Errorf("writing an archive: %w", err)
-		}
-		if _, err := w.Write(content); err != nil {
-			return nil, fmt.Errorf("writing an archive: %w", err)
-		}
-	}
-	if err := z.Close(); err != nil {
-		return nil, fmt.Errorf("writing an archive: %w", err)
-	}
-	return b.Bytes(), nil
-}
-
-// file fills in one of the files of the archive.
-func (r *report) file(name string) ([]byte, error) {
-	var b bytes.Buffer
-	if err := recordTemplates.ExecuteTemplate(&b, name, r); err != nil {
-		return nil, fmt.Errorf("writing %s of an archive: %w", name, err)
+	err = letter.WriteXDM(&b, letter.Export{
+		ID: r.SubmissionID, SourceID: r.SourceID, Time: r.Written, Title: r.Title, Software: chu, Author: r.Author,
+		Patient: letter.Patient{INS: ins, Traits: identity.Traits{
+			Family: r.Child.Family, Given: r.Child.Given, Birth: r.Child.Birth, Sex: r.Child.Sex,
+		}},
+		Documents: []letter.ExportDocument{{
+			ID: r.DocumentID, SetID: r.SetID, Title: r.Title, Media: "application/pdf", Code: r.Code, Written: r.Written, Author: r.Author,
+			Open: func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(r.PDF)), nil },
+		}},
+	})
+	if err != nil {
+		return nil, fmt.Errorf("exporting a report: %w", err)
 	}
 	return b.Bytes(), nil
 }
