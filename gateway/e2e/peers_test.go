@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -101,6 +102,9 @@ func mailsOfAllKinds(w *world) {
 		}
 		if strings.Contains(post.Subject, "8 bits") && bytes.IndexFunc(received.body, func(r rune) bool { return r > 127 }) < 0 {
 			w.t.Errorf("%s: no 8-bit byte reached the hub", post.Subject)
+		}
+		if strings.HasSuffix(post.Subject, "xdm") && !slices.Contains(post.Rubrics, "imagerie") {
+			w.t.Errorf("%s: filed under %v", post.Subject, post.Rubrics)
 		}
 		author := m.ward
 		if strings.HasPrefix(post.Subject, "swaks") {
