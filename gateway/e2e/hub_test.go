@@ -70,7 +70,8 @@ type hub struct {
 // settings are the parts of relais.toml that tests vary.
 type settings struct {
 	mutual   bool   // certificates are demanded of those who hand mail over
-	inbound  string // further lines of [inbound]
+	tls      string // further lines of [tls]
+	inbound  string // of [inbound]
 	outbound string // of [outbound]
 	rest     string // whole sections
 }
@@ -92,6 +93,7 @@ level = "info"
 cert = "tls/cert.pem"
 key = "tls/key.pem"
 authorities = "tls/ca.pem"
+%s
 [inbound]
 listen = ["127.0.0.1:0"]
 require_client_cert = %t
@@ -104,7 +106,7 @@ nil = "DEV000000"
 hub_key = "file:keys/hub.key"
 epoch_dir = "keys/epochs"
 %s
-`, domain, s.mutual, s.inbound, s.outbound, s.rest)
+`, domain, s.tls, s.mutual, s.inbound, s.outbound, s.rest)
 	if err := os.WriteFile(h.config, []byte(toml), 0o600); err != nil {
 		t.Fatal(err)
 	}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/emersion/go-smtp"
 
+	"github.com/relais-sante/relais/gateway/trust"
 	"github.com/relais-sante/relais/mailbox"
 	"github.com/relais-sante/relais/store"
 )
@@ -45,7 +46,7 @@ const (
 	reasonNoHost     = "no-host"     // the domain does not exist
 	reasonNullMX     = "null-mx"     // the domain says that it takes no mail (RFC 7505)
 	reasonTLS        = "tls"         // no STARTTLS, or the handshake failed
-	reasonUntrusted  = "untrusted"   // the certificate is not the peer's
+	reasonUntrusted  = "untrusted"   // the certificate is not the peer's; "untrusted-" and a trust.Reason
 	reasonUnlisted   = "unlisted"    // the domain is not in the trusted space
 	reasonTimeout    = "timeout"     // the peer stalled
 	reasonDropped    = "dropped"     // the connection was cut
@@ -149,6 +150,10 @@ func (f *failure) fault() (mailbox.OutcomeKind, string) {
 	)
 	switch {
 	case errors.As(err, &notTrusted):
+		var distrust *trust.Distrust
+		if errors.As(err, &distrust) {
+			return mailbox.OutcomeTemporary, reasonUntrusted + "-" + string(distrust.Reason)
+		}
 		return mailbox.OutcomeTemporary, reasonUntrusted
 	case errors.Is(err, ErrUnclean):
 		return mailbox.OutcomePermanent, reasonUnclean

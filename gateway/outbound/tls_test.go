@@ -137,12 +137,12 @@ func TestTLS(t *testing.T) {
 		reason string // empty: sent
 	}{
 		"mx":                    {mx, s.server(t, dnCHU), manners{}, "a@chu.example", ""},
-		"mx of another domain":  {mx, s.server(t, "CN=mx.chg.example,O=CHG,C=FR"), manners{}, "a@chu.example", "untrusted"},
-		"mx of nobody":          {mx, s.server(t, "CN=mx.chu.example,O=QUELQU'UN,C=FR"), manners{}, "a@chu.example", "untrusted"},
-		"mx, other authority":   {mx, foreign.server(t, dnCHU), manners{}, "a@chu.example", "untrusted"},
+		"mx of another domain":  {mx, s.server(t, "CN=mx.chg.example,O=CHG,C=FR"), manners{}, "a@chu.example", "untrusted-wrong-operator"},
+		"mx of nobody":          {mx, s.server(t, "CN=mx.chu.example,O=QUELQU'UN,C=FR"), manners{}, "a@chu.example", "untrusted-wrong-operator"},
+		"mx, other authority":   {mx, foreign.server(t, dnCHU), manners{}, "a@chu.example", "untrusted-unknown-authority"},
 		"mx, domain not listed": {mx, s.server(t, dnCHU), manners{}, "a@ehpad.example", "unlisted"},
 		"smarthost":             {smarthost(dnCHU), s.server(t, dnCHU), manners{}, "a@chg.example", ""},
-		"smarthost, other name": {smarthost("CN=mx.chg.example,O=CHG,C=FR"), s.server(t, dnCHU), manners{}, "a@chg.example", "untrusted"},
+		"smarthost, other name": {smarthost("CN=mx.chg.example,O=CHG,C=FR"), s.server(t, dnCHU), manners{}, "a@chg.example", "untrusted-wrong-operator"},
 		"smarthost, not listed": {smarthost(dnCHU), s.server(t, dnCHU), manners{}, "a@ehpad.example", "unlisted"},
 		"no STARTTLS":           {mx, nil, manners{}, "a@chu.example", "tls"},
 		"STARTTLS refused":      {mx, s.server(t, dnCHU), manners{reply: map[string]string{"STARTTLS": "454 4.7.0 not now"}}, "a@chu.example", "tls"},
@@ -178,7 +178,7 @@ func TestTLS(t *testing.T) {
 }
 
 // TestMismatches: each single thing that is wrong with the other server has its
-// own reason, in the journal and in what the author is told.
+// own reason, in the journal and in the queue.
 func TestMismatches(t *testing.T) {
 	s := newSpace(t)
 	revoked := s.server(t, dnCHU)
@@ -248,7 +248,7 @@ func TestMismatches(t *testing.T) {
 				}
 				return
 			}
-			if out.Kind != mailbox.OutcomeTemporary || !strings.HasSuffix(out.Text, ": "+string(tt.want)) {
+			if out.Kind != mailbox.OutcomeTemporary || out.Reason != "untrusted-"+string(tt.want) {
 				t.Errorf("outcome %+v, want %s", out, tt.want)
 			}
 			if strings.Contains(op.commands(), "MAIL") {
