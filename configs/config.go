@@ -27,6 +27,7 @@ type Config struct {
 	Outbound   Outbound   `toml:"outbound" fr:"Envoi des copies." en:"Sending of copies."`
 	Operators  []Operator `toml:"operator" fr:"Une boîte que le relais tient chez un opérateur, comme client. Une section par boîte." en:"A box that the hub has at an operator, as a client. One section per box."`
 	Triage     Triage     `toml:"triage" fr:"Messages en attente d'une décision." en:"Messages that wait for a decision."`
+	Directory  Directory  `toml:"directory" fr:"Annuaire national des boîtes (relais directory import)." en:"The national directory of boxes (relais directory import)."`
 	Admin      Admin      `toml:"admin" fr:"Interface d'administration." en:"Admin interface."`
 	Metrics    Metrics    `toml:"metrics" fr:"Mesures au format Prometheus." en:"Figures in Prometheus format."`
 	Keys       Keys       `toml:"keys" fr:"Clés de chiffrement des données." en:"Keys the data is encrypted with."`
@@ -144,6 +145,11 @@ type Triage struct {
 	Alert       Duration `toml:"alert" default:"30m" min:"1s" fr:"Nouvelle alerte si rien n'est décidé, puis toutes les heures au desk." en:"Another alert if nothing is decided, then hourly to the desk."`
 	UrgentAlert Duration `toml:"urgent_alert" default:"10m" min:"1s" fr:"De même pour un message urgent." en:"The same for an urgent message."`
 	GiveUp      Duration `toml:"give_up" default:"48h" min:"1s" fr:"Durée après laquelle l'expéditeur apprend que rien n'a été transmis." en:"Time after which the sender is told that nothing was transmitted."`
+}
+
+// Directory is the section [directory].
+type Directory struct {
+	MaxShrink int `toml:"max_shrink" default:"20" min:"1" max:"100" fr:"Part des boîtes, en %, qui peut manquer à un nouvel extrait avant qu'il soit refusé." en:"Share of the boxes, in %, that a new extract may lack before it is refused."`
 }
 
 // Admin is the section [admin].

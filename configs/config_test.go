@@ -82,8 +82,9 @@ func TestParse(t *testing.T) {
 			GiveUp: configs.Duration(48 * time.Hour), Connections: 100, ConnectionsPerPeer: 10, ConnectTimeout: configs.Duration(30 * time.Second),
 			CommandTimeout: configs.Duration(5 * time.Minute), DataTimeout: configs.Duration(10 * time.Minute), IdleTimeout: configs.Duration(30 * time.Second),
 		},
-		Triage: configs.Triage{Alert: configs.Duration(30 * time.Minute), UrgentAlert: configs.Duration(10 * time.Minute), GiveUp: configs.Duration(48 * time.Hour)},
-		Admin:  configs.Admin{Socket: "/etc/relais/data/admin.sock"},
+		Triage:    configs.Triage{Alert: configs.Duration(30 * time.Minute), UrgentAlert: configs.Duration(10 * time.Minute), GiveUp: configs.Duration(48 * time.Hour)},
+		Directory: configs.Directory{MaxShrink: 20},
+		Admin:     configs.Admin{Socket: "/etc/relais/data/admin.sock"},
 		Keys: configs.Keys{
 			HubKey: configs.Secret{In: configs.InFile, Name: "/etc/relais/keys/hub.key"}, RecoveryKey: "/etc/relais/keys/recovery.pub", EpochDir: "/etc/relais/keys/epochs",
 		},

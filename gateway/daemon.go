@@ -17,6 +17,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"path/filepath"
 	"sync/atomic"
 	"time"
 
@@ -28,6 +29,7 @@ import (
 	"github.com/relais-sante/relais/gateway/outbound"
 	"github.com/relais-sante/relais/gateway/trust"
 	"github.com/relais-sante/relais/mailbox"
+	"github.com/relais-sante/relais/mailbox/directory"
 	"github.com/relais-sante/relais/rules"
 	"github.com/relais-sante/relais/store/bolt"
 	"github.com/relais-sante/relais/store/journal"
@@ -75,6 +77,7 @@ type daemon struct {
 
 	keys       *seal.Keys
 	store      *bolt.Store
+	directory  *directory.Directory
 	programmes atomic.Pointer[rules.Set]
 	guard      *trust.Guard
 	hub        *mailbox.Hub
@@ -103,6 +106,9 @@ func (d *daemon) open() error {
 		return fmt.Errorf("preparing certificates and white list: %w", err)
 	}
 	d.concerns()
+	d.directory = directory.Open(directory.Options{
+		Dir: filepath.Join(string(d.cfg.DataDir), "directory"), MaxShrink: d.cfg.Directory.MaxShrink, Log: d.log,
+	})
 	d.metrics = newMetrics()
 	d.antivirus = newAntivirus(d.cfg, d.metrics)
 	d.hub = mailbox.New(d.hubOptions())
@@ -127,6 +133,11 @@ func (d *daemon) openStore() error {
 // close gives back what open took, the store last.
 func (d *daemon) close() {
 	d.listeners.close()
+	if d.directory != nil {
+		if err := d.directory.Close(); err != nil {
+			d.log.Error("closing the directory failed", "error", err)
+		}
+	}
 	if d.store != nil {
 		if err := d.store.Close(); err != nil {
 			d.log.Error("closing the store failed", "error", err)

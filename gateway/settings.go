@@ -78,7 +78,7 @@ func (d *daemon) hubOptions() mailbox.Options {
 			GiveUp: time.Duration(c.Triage.GiveUp),
 		},
 		Retry:  mailbox.RetryTimes{Steps: steps, GiveUp: time.Duration(c.Outbound.GiveUp)},
-		Listed: d.guard.Listed, Scanner: d.antivirus.scanner(), Log: d.log, Instance: fmt.Sprintf("%d", os.Getpid()),
+		Listed: d.guard.Listed, Directory: d.directory, Scanner: d.antivirus.scanner(), Log: d.log, Instance: fmt.Sprintf("%d", os.Getpid()),
 	}
 }
 

@@ -22,6 +22,7 @@ func (d *daemon) status(ctx context.Context) (admin.Status, error) {
 	if err != nil {
 		return admin.Status{}, fmt.Errorf("reading the figures of the store: %w", err)
 	}
+	listed := d.directory.Status()
 	s := admin.Status{
 		Ready: d.ready.Load(), Version: d.o.Version, Domain: d.cfg.Domain, Started: d.started,
 		Listeners: admin.Listeners{
@@ -30,6 +31,7 @@ func (d *daemon) status(ctx context.Context) (admin.Status, error) {
 		},
 		Queue: admin.Queue{Queued: stats.Queued, Failed: stats.Failed}, Held: stats.Held,
 		OldestUndelivered: when(stats.OldestUndelivered), OldestHeld: when(stats.OldestHeld),
+		Directory: admin.Directory{Boxes: listed.Boxes, Issued: when(listed.Issued), Imported: when(listed.Imported)},
 		Store: admin.Store{
 			Pathways: stats.Pathways, Messages: stats.Messages,
 			SegmentBytes: stats.SegmentBytes, IndexBytes: stats.IndexBytes,

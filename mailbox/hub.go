@@ -25,6 +25,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/relais-sante/relais/mailbox/directory"
 	"github.com/relais-sante/relais/mailbox/texts"
 	"github.com/relais-sante/relais/rules"
 	"github.com/relais-sante/relais/store"
@@ -44,6 +45,8 @@ type Options struct {
 	Retry      RetryTimes
 	// Listed reports whether a domain is in the trusted space (white list).
 	Listed func(domain string) bool
+	// Directory is the national one; nil: there is none.
+	Directory *directory.Directory
 	// Scanner looks for harmful content before a message is taken; nil: none.
 	Scanner Scanner
 	Log     *slog.Logger

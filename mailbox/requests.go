@@ -145,3 +145,17 @@ type QueueFilter struct {
 	After   string `json:"after"`
 	Limit   int    `json:"limit"`
 }
+
+// DirectoryImport comes with an extract of the national directory.
+type DirectoryImport struct {
+	File  string `json:"file"`  // its name, which may tell its date
+	Force bool   `json:"force"` // even if it has far fewer boxes
+}
+
+// DirectoryQuery searches the national directory.
+type DirectoryQuery struct {
+	Words  string `json:"words"`
+	RPPS   string `json:"rpps"`
+	Limit  int    `json:"limit"`
+	Offset int    `json:"offset"`
+}

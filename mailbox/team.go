@@ -17,9 +17,14 @@ import (
 // a period, and gets a second period on coming back. Ids are never used again.
 
 // AddMember adds a member, or lets one come back: the same name at the same
-// mailbox. A role outside the legal care team is pending until a consent is
+// mailbox. Without a mailbox the directory's for the RPPS number is taken, if
+// there is one and no other; see fromDirectory. A role outside the legal care team is pending until a consent is
 // recorded for the member.
 func (h *Hub) AddMember(ctx context.Context, by Actor, r MemberRequest) (MemberView, error) {
+	typed := r.Type != ""
+	if err := h.fromDirectory(&r); err != nil {
+		return MemberView{}, err
+	}
 	var view MemberView
 	err := h.change(ctx, func(tx store.Tx) error {
 		p, err := liveNamed(tx, r.Pathway)
@@ -30,7 +35,7 @@ func (h *Hub) AddMember(ctx context.Context, by Actor, r MemberRequest) (MemberV
 		if err != nil {
 			return err
 		}
-		m, warnings, err := h.join(tx, p, prog, r)
+		m, warnings, err := h.join(tx, p, prog, r, typed)
 		if err != nil {
 			return err
 		}
@@ -45,8 +50,8 @@ func (h *Hub) AddMember(ctx context.Context, by Actor, r MemberRequest) (MemberV
 }
 
 // join puts a member into the team of p, which the caller saves, and makes the
-// box known.
-func (h *Hub) join(tx store.Tx, p *store.Pathway, prog *rules.Programme, r MemberRequest) (*store.Member, []string, error) {
+// box known. If a person typed the type it must be that of the box.
+func (h *Hub) join(tx store.Tx, p *store.Pathway, prog *rules.Programme, r MemberRequest, typed bool) (*store.Member, []string, error) {
 	n, warnings, err := h.newMember(prog, r)
 	if err != nil {
 		return nil, nil, err
@@ -55,7 +60,7 @@ func (h *Hub) join(tx store.Tx, p *store.Pathway, prog *rules.Programme, r Membe
 	if err != nil {
 		return nil, nil, err
 	}
-	box, err := h.ensureBox(tx, m, r.Type != "", r.BoxName)
+	box, err := h.ensureBox(tx, m, typed, r.BoxName)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -164,6 +169,10 @@ func roleNamed(prog *rules.Programme, id string) (string, error) {
 // and the addresses the hub made for the old one stay good.
 func (h *Hub) UpdateMember(ctx context.Context, by Actor, r MemberUpdate) (MemberView, error) {
 	var view MemberView
+	var listed store.BoxType
+	if r.Mailbox != nil {
+		listed = h.listedType(store.NewAddress(*r.Mailbox))
+	}
 	err := h.change(ctx, func(tx store.Tx) error {
 		p, err := liveNamed(tx, r.Pathway)
 		if err != nil {
@@ -178,7 +187,7 @@ func (h *Hub) UpdateMember(ctx context.Context, by Actor, r MemberUpdate) (Membe
 			return err
 		}
 		old := *m
-		fields, warnings, err := h.amend(p, prog, m, r)
+		fields, warnings, err := h.amend(p, prog, m, r, listed)
 		if err != nil {
 			return err
 		}
@@ -207,7 +216,7 @@ func (h *Hub) UpdateMember(ctx context.Context, by Actor, r MemberUpdate) (Membe
 }
 
 // amend writes the given fields into m and names them.
-func (h *Hub) amend(p *store.Pathway, prog *rules.Programme, m *store.Member, r MemberUpdate) (fields, warnings []string, err error) {
+func (h *Hub) amend(p *store.Pathway, prog *rules.Programme, m *store.Member, r MemberUpdate, listed store.BoxType) (fields, warnings []string, err error) {
 	old := m.Mailbox
 	for _, f := range []struct {
 		name string
@@ -235,7 +244,7 @@ func (h *Hub) amend(p *store.Pathway, prog *rules.Programme, m *store.Member, r 
 		if m.Mailbox, err = h.outsideBox(*r.Mailbox); err != nil {
 			return nil, nil, err
 		}
-		if m.Type, err = boxType(m.Mailbox, ""); err != nil {
+		if m.Type, err = boxType(m.Mailbox, string(listed)); err != nil {
 			return nil, nil, err
 		}
 		fields = append(fields, "mailbox")

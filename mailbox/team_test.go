@@ -185,7 +185,7 @@ func TestTeamHistory(t *testing.T) {
 				}
 			case 2:
 				if err == nil {
-					_, _, err = h.amend(&next, prog, m, MemberUpdate{Mailbox: &box, Name: &name})
+					_, _, err = h.amend(&next, prog, m, MemberUpdate{Mailbox: &box, Name: &name}, "")
 				}
 			}
 			if c := failureCode(err); strings.HasPrefix(c, "fault") {

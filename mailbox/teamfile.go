@@ -51,6 +51,17 @@ func (h *Hub) ImportTeam(ctx context.Context, by Actor, code string, table io.Re
 	if err != nil {
 		return nil, err
 	}
+	for i := range rows {
+		rows[i].typed = rows[i].request.Type != ""
+		err := h.fromDirectory(&rows[i].request)
+		var failure *Failure
+		if errors.As(err, &failure) {
+			return nil, fail("import-line", map[string]any{"line": rows[i].line, "problem": failure})
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
 	var views []MemberView
 	err = h.change(ctx, func(tx store.Tx) error {
 		views = []MemberView{}
@@ -63,7 +74,7 @@ func (h *Hub) ImportTeam(ctx context.Context, by Actor, code string, table io.Re
 			return err
 		}
 		for _, row := range rows {
-			m, warnings, err := h.join(tx, p, prog, row.request)
+			m, warnings, err := h.join(tx, p, prog, row.request, row.typed)
 			var failure *Failure
 			if errors.As(err, &failure) && failure.Code == "member-exists" {
 				m = member(p, store.MemberID(failure.Args["member"].(string)))
@@ -103,6 +114,7 @@ var errDryRun = errors.New("dry run")
 type teamRow struct {
 	line    int
 	request MemberRequest
+	typed   bool // the type of the box is the table's, not the directory's
 }
 
 func readTeam(r io.Reader) ([]teamRow, error) {

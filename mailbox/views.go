@@ -1,6 +1,10 @@
 package mailbox
 
-import "time"
+import (
+	"time"
+
+	"github.com/relais-sante/relais/mailbox/directory"
+)
 
 // What admin commands show. JSON names are those of the contract: scripts rely
 // on them.
@@ -232,4 +236,30 @@ type CopyView struct {
 	Members []string `json:"members"`
 	Subject string   `json:"subject"`
 	To      string   `json:"to"`
+}
+
+// DirectoryReport says what an import of the national directory found.
+type DirectoryReport struct {
+	Imported    time.Time         `json:"imported"`
+	Issued      *time.Time        `json:"issued,omitempty"` // by the extract's name
+	Before      *time.Time        `json:"before,omitempty"` // the import before
+	Lines       int64             `json:"lines"`
+	Entries     int64             `json:"entries"` // distinct lines
+	Boxes       int64             `json:"boxes"`   // distinct addresses
+	BoxesBefore int64             `json:"boxes_before"`
+	Duplicates  int64             `json:"duplicates"`
+	Types       map[string]int64  `json:"types"`
+	Faulty      []directory.Fault `json:"faulty"`
+	Changes     directory.Changes `json:"changes"`
+	// Gone are boxes of members that the directory had and no longer has.
+	Gone    []BoxView `json:"gone"`
+	Seconds float64   `json:"seconds"`
+}
+
+// DirectoryPage is a part of what a search of the directory found.
+type DirectoryPage struct {
+	Total    int               `json:"total"`
+	Entries  []directory.Entry `json:"entries"`
+	Imported time.Time         `json:"imported"`
+	Issued   *time.Time        `json:"issued,omitempty"`
 }

@@ -55,6 +55,7 @@ func (c *cli) root() *cobra.Command {
 		c.demoCommand(), c.initCommand(), c.serveCommand(), c.checkCommand(), c.statusCommand(),
 		c.pathwayCommands(), c.consentCommands(), c.teamCommands(), c.mailboxCommands(),
 		c.threadCommands(), c.messageCommands(), c.triageCommands(), c.queueCommands(), c.rulesCommands(),
+		c.directoryCommands(),
 		c.versionCommand(), c.completionCommand(),
 	)
 	root.SilenceErrors, root.SilenceUsage = true, true
@@ -132,9 +133,12 @@ func (c *cli) group(name string, aliases []string, under ...*cobra.Command) *cob
 const requiredMark = "relais-required"
 
 // required marks flags without which a command makes no sense.
-func required(cmd *cobra.Command, names ...string) {
+func required(cmd *cobra.Command, names ...string) { requiredWithout(cmd, "", names...) }
+
+// requiredWithout marks flags that another one stands in for.
+func requiredWithout(cmd *cobra.Command, other string, names ...string) {
 	for _, name := range names {
-		if err := cmd.Flags().SetAnnotation(name, requiredMark, []string{"true"}); err != nil {
+		if err := cmd.Flags().SetAnnotation(name, requiredMark, []string{other}); err != nil {
 			panic(err)
 		}
 	}
@@ -144,7 +148,7 @@ func required(cmd *cobra.Command, names ...string) {
 func (c *cli) missing(cmd *cobra.Command) error {
 	var names []string
 	cmd.Flags().VisitAll(func(f *pflag.Flag) {
-		if f.Annotations[requiredMark] != nil && !f.Changed {
+		if mark := f.Annotations[requiredMark]; mark != nil && !f.Changed && !cmd.Flags().Changed(mark[0]) {
 			names = append(names, "--"+f.Name)
 		}
 	})

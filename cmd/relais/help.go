@@ -146,8 +146,12 @@ func (c *cli) flagList(title texts.ID, flags, except *pflag.FlagSet) {
 			name = "-" + f.Shorthand + ", --" + f.Name
 		}
 		value, about := pflag.UnquoteUsage(f)
-		if f.Annotations[requiredMark] != nil {
+		switch mark := f.Annotations[requiredMark]; {
+		case mark == nil:
+		case mark[0] == "":
 			about += " " + texts.T(c.locale, "help.required", nil)
+		default:
+			about += " " + texts.T(c.locale, "help.required-without", map[string]any{"flag": "--" + mark[0]})
 		}
 		rows = append(rows, []string{strings.TrimRight(name+" "+value, " "), about})
 	})

@@ -63,6 +63,7 @@ func (c *cli) status(s admin.Status) {
 		texts.ID("cli.col-triage"), held,
 		texts.ID("cli.col-white-list"), list,
 		texts.ID("cli.col-antivirus"), texts.T(c.locale, antivirus, nil),
+		texts.ID("directory.col-directory"), c.directoryState(s.Directory),
 		texts.ID("cli.col-store"), texts.T(c.locale, "cli.store-state", map[string]any{
 			"pathways": texts.T(c.locale, "cli.pathways", map[string]any{"n": s.Store.Pathways}),
 			"messages": texts.T(c.locale, "cli.messages", map[string]any{"n": s.Store.Messages}),

@@ -21,12 +21,18 @@ var boxTypes = []string{"PER", "ORG", "APP", "CAB", "MES"}
 
 func (c *cli) teamAdd() *cobra.Command {
 	var q mailbox.MemberRequest
+	var yes bool
 	cmd := c.command("add", []string{"ajouter"}, 1, 1, func(ctx context.Context, args []string) error {
 		hub, err := c.hub()
 		if err != nil {
 			return err
 		}
 		q.Pathway = args[0]
+		if q.Mailbox == "" {
+			if err := c.propose(ctx, hub, &q, yes); err != nil {
+				return err
+			}
+		}
 		m, err := hub.AddMember(ctx, nobody, q)
 		return c.memberDone(m, err, texts.ID("cli.member-added"))
 	})
@@ -40,7 +46,9 @@ func (c *cli) teamAdd() *cobra.Command {
 	f.StringVar(&q.BoxName, "box-name", "", "")
 	f.StringArrayVar(&q.AlsoFrom, "also-from", nil, "")
 	f.StringVar(&q.RPPS, "rpps", "", "")
-	required(cmd, "name", "role", "mailbox")
+	f.BoolVarP(&yes, "yes", "y", false, "")
+	required(cmd, "role")
+	requiredWithout(cmd, "rpps", "name", "mailbox")
 	choices(cmd, "type", boxTypes...)
 	return cmd
 }

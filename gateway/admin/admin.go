@@ -41,8 +41,9 @@ const (
 
 // Bounds.
 const (
-	maxRequest  = 1 << 20 // bytes of a JSON request
-	maxUpload   = 8 << 20 // bytes of an uploaded file that is not a mail
+	maxRequest  = 1 << 20   // bytes of a JSON request
+	maxUpload   = 8 << 20   // bytes of an uploaded file that is not a mail
+	maxExtract  = 256 << 20 // of the national directory: 89 MB, 20 as an archive
 	maxAnswer   = 256 << 20
 	maxHeader   = 64 << 10
 	maxAtOnce   = 64
@@ -97,6 +98,9 @@ type Operations interface {
 	RetryDelivery(context.Context, mailbox.Actor, mailbox.QueueRequest) (mailbox.QueueView, error)
 	HoldDelivery(context.Context, mailbox.Actor, mailbox.QueueRequest) (mailbox.QueueView, error)
 	DropDelivery(context.Context, mailbox.Actor, mailbox.QueueRequest) (mailbox.QueueView, error)
+
+	ImportDirectory(ctx context.Context, a mailbox.Actor, q mailbox.DirectoryImport, extract io.Reader) (mailbox.DirectoryReport, error)
+	SearchDirectory(context.Context, mailbox.Actor, mailbox.DirectoryQuery) (mailbox.DirectoryPage, error)
 
 	Explain(ctx context.Context, a mailbox.Actor, code, from string, mail io.Reader) (mailbox.ExplainView, error)
 }

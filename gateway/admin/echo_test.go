@@ -227,6 +227,18 @@ func (e *echo) DropDelivery(_ context.Context, a mailbox.Actor, q mailbox.QueueR
 	return note[mailbox.QueueView](e, "DropDelivery", a, q)
 }
 
+func (e *echo) ImportDirectory(_ context.Context, a mailbox.Actor, q mailbox.DirectoryImport, extract io.Reader) (mailbox.DirectoryReport, error) {
+	bytes, err := io.ReadAll(extract)
+	if err != nil {
+		return mailbox.DirectoryReport{}, err
+	}
+	return note[mailbox.DirectoryReport](e, "ImportDirectory", a, q, string(bytes))
+}
+
+func (e *echo) SearchDirectory(_ context.Context, a mailbox.Actor, q mailbox.DirectoryQuery) (mailbox.DirectoryPage, error) {
+	return note[mailbox.DirectoryPage](e, "SearchDirectory", a, q)
+}
+
 func (e *echo) Explain(_ context.Context, a mailbox.Actor, code, from string, mail io.Reader) (mailbox.ExplainView, error) {
 	bytes, err := io.ReadAll(mail)
 	if err != nil {

@@ -167,6 +167,14 @@ func (c *Client) DropDelivery(ctx context.Context, _ mailbox.Actor, q mailbox.Qu
 	return ask[mailbox.QueueView](ctx, c, "queue/drop", q)
 }
 
+func (c *Client) ImportDirectory(ctx context.Context, _ mailbox.Actor, q mailbox.DirectoryImport, extract io.Reader) (mailbox.DirectoryReport, error) {
+	return send[mailbox.DirectoryReport](ctx, c, "directory/import", q, "application/octet-stream", extract)
+}
+
+func (c *Client) SearchDirectory(ctx context.Context, _ mailbox.Actor, q mailbox.DirectoryQuery) (mailbox.DirectoryPage, error) {
+	return ask[mailbox.DirectoryPage](ctx, c, "directory/search", q)
+}
+
 func (c *Client) Explain(ctx context.Context, _ mailbox.Actor, code, from string, mail io.Reader) (mailbox.ExplainView, error) {
 	return send[mailbox.ExplainView](ctx, c, "rules/explain", explainRequest{code, from}, "message/rfc822", mail)
 }

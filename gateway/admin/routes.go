@@ -88,6 +88,9 @@ var routes = map[string]handler{
 	"/v1/queue/hold":  verb(Operations.HoldDelivery),
 	"/v1/queue/drop":  verb(Operations.DropDelivery),
 
+	"/v1/directory/import": upload(ofExtract, Operations.ImportDirectory),
+	"/v1/directory/search": verb(Operations.SearchDirectory),
+
 	"/v1/rules/explain": upload(ofMail, func(o Operations, ctx context.Context, a mailbox.Actor, q explainRequest, r io.Reader) (mailbox.ExplainView, error) {
 		return o.Explain(ctx, a, q.Pathway, q.From, r)
 	}),

@@ -31,6 +31,7 @@ type Status struct {
 	Certificates      []Certificate `json:"certificates"`
 	WhiteList         WhiteList     `json:"white_list"`
 	Antivirus         Antivirus     `json:"antivirus"`
+	Directory         Directory     `json:"directory"`
 	Store             Store         `json:"store"`
 	// Warnings are conditions somebody should look into, in the hub's language.
 	Warnings []string `json:"warnings"`
@@ -72,6 +73,13 @@ type WhiteList struct {
 type Antivirus struct {
 	Active    bool `json:"active"`
 	Reachable bool `json:"reachable"`
+}
+
+// Directory is the national one. Imported is nil if there is none.
+type Directory struct {
+	Boxes    int64      `json:"boxes"`
+	Issued   *time.Time `json:"issued"` // by the name of the extract
+	Imported *time.Time `json:"imported"`
 }
 
 // Store is what the store holds.

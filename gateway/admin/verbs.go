@@ -38,6 +38,7 @@ type content int
 const (
 	ofFile content = iota
 	ofMail
+	ofExtract // of the national directory
 )
 
 // upload hands over the body as it arrives; the request proper is in the
@@ -49,8 +50,11 @@ func upload[Q, A any](of content, do func(Operations, context.Context, mailbox.A
 			return err
 		}
 		limit := int64(maxUpload)
-		if of == ofMail {
+		switch of {
+		case ofMail:
 			limit = c.o.MaxMessage
+		case ofExtract:
+			limit = maxExtract
 		}
 		ctx, cancel := context.WithTimeout(c.r.Context(), streamTime)
 		defer cancel()

@@ -11,6 +11,7 @@ import (
 	"os"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/relais-sante/relais/store"
 )
@@ -130,6 +131,7 @@ func (w *writer) records(ctx context.Context, b *builder) error {
 	w.offsets = make([]uint64, 0, len(b.kept)+1)
 	w.boxes = make([]boxRow, 0, len(b.kept))
 	var raw []byte
+	var e Entry
 	for i, k := range b.kept {
 		if i%4096 == 0 && ctx.Err() != nil {
 			return ctx.Err()
@@ -138,8 +140,7 @@ func (w *writer) records(ctx context.Context, b *builder) error {
 		if _, err := b.raw.ReadAt(raw, k.at); err != nil {
 			return fmt.Errorf("reading back an entry: %w", err)
 		}
-		e, err := parseEntry(raw)
-		if err != nil {
+		if err := e.parse(raw); err != nil {
 			return fmt.Errorf("reading back an entry: %w", err)
 		}
 		entry := uint32(i)
@@ -206,6 +207,7 @@ func (w *writer) tables() {
 
 // dictionary writes postings, words and blocks.
 func (w *writer) dictionary() {
+	w.words.texts = nil
 	words := w.words.sorted()
 	w.foot.At.Postings = w.at
 	for _, word := range words {
@@ -232,10 +234,22 @@ func (w *writer) dictionary() {
 
 // postings are the entries of every word, as the file has them.
 type postings struct {
-	ids  map[string]uint32
+	ids  map[string]uint32 // by the word
 	all  []posting
 	here []occurrence // of the entry at hand
+	// texts remembers the words of texts met lately: most are those of many
+	// entries, and folding is what costs most.
+	texts map[text][]uint32
 }
+
+// text is one of an entry; of a name the words are not all, see eachWordIn.
+type text struct {
+	s  string
+	in field
+}
+
+// manyTexts bounds what is remembered, to some 10 MB.
+const manyTexts = 1 << 16
 
 type posting struct {
 	last uint32 // entry + 1
@@ -247,7 +261,9 @@ type occurrence struct {
 	in   field
 }
 
-func newPostings() *postings { return &postings{ids: map[string]uint32{}} }
+func newPostings() *postings {
+	return &postings{ids: map[string]uint32{}, texts: map[text][]uint32{}}
+}
 
 func (p *postings) of(word string) *posting { return &p.all[p.ids[word]] }
 
@@ -255,26 +271,56 @@ func (p *postings) of(word string) *posting { return &p.all[p.ids[word]] }
 // that is there several times counts where it is worth most.
 func (p *postings) add(entry uint32, e *Entry) {
 	p.here = p.here[:0]
-	eachOf(e, func(w []byte, f field) {
-		id, known := p.ids[string(w)]
-		if !known {
-			id = uint32(len(p.all))
-			p.ids[string(w)] = id
-			p.all = append(p.all, posting{})
+	eachText(e, func(s string, in field) {
+		if s == "" {
+			return
 		}
-		for i := range p.here {
-			if o := &p.here[i]; o.word == id {
-				o.in = max(o.in, f)
-				return
-			}
+		for _, id := range p.words(text{s, in}) {
+			p.meet(id, in)
 		}
-		p.here = append(p.here, occurrence{id, f})
 	})
 	for _, o := range p.here {
 		row := &p.all[o.word]
 		row.rows = binary.AppendUvarint(row.rows, uint64(entry+1-row.last)<<3|uint64(o.in))
 		row.last = entry + 1
 	}
+}
+
+// meet notes a word of the entry at hand.
+func (p *postings) meet(id uint32, in field) {
+	for i := range p.here {
+		if o := &p.here[i]; o.word == id {
+			o.in = max(o.in, in)
+			return
+		}
+	}
+	p.here = append(p.here, occurrence{id, in})
+}
+
+// words gives the words of a text.
+func (p *postings) words(t text) []uint32 {
+	if ids, known := p.texts[t]; known {
+		return ids
+	}
+	var ids []uint32
+	eachWordIn(t.s, t.in, func(w []byte) {
+		id, known := p.ids[string(w)]
+		if !known {
+			id = uint32(len(p.all))
+			p.ids[string(w)] = id
+			p.all = append(p.all, posting{})
+		}
+		ids = append(ids, id)
+	})
+	if t.in == inAddress {
+		return ids // nobody else's
+	}
+	if len(p.texts) == manyTexts {
+		clear(p.texts)
+	}
+	t.s = strings.Clone(t.s) // it is part of a whole entry
+	p.texts[t] = ids
+	return ids
 }
 
 func (p *postings) sorted() []string {

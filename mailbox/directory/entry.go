@@ -2,7 +2,6 @@ package directory
 
 import (
 	"encoding/binary"
-	"strings"
 
 	"github.com/relais-sante/relais/store"
 )
@@ -51,13 +50,17 @@ func (e *Entry) Name() string {
 
 // join puts a separator between what is not empty.
 func join(separator string, parts ...string) string {
-	var some []string
+	all := ""
 	for _, p := range parts {
-		if p != "" {
-			some = append(some, p)
+		switch {
+		case p == "":
+		case all == "":
+			all = p
+		default:
+			all += separator + p
 		}
 	}
-	return strings.Join(some, separator)
+	return all
 }
 
 // texts lists the fields that are kept as texts, in the order of the file.
@@ -82,23 +85,23 @@ func appendEntry(b []byte, e *Entry) []byte {
 	return b
 }
 
-// parseEntry reads back what appendEntry wrote.
-func parseEntry(b []byte) (e Entry, err error) {
+// parse reads back what appendEntry wrote.
+func (e *Entry) parse(b []byte) error {
 	if len(b) == 0 || b[0] > 1 {
-		return e, ErrCorrupt
+		return ErrCorrupt
 	}
 	e.Paperless = b[0] == 1
 	rest := string(b[1:]) // one allocation for all of them
 	for _, f := range e.texts() {
 		var ok bool
 		if *f, rest, ok = cutText(rest); !ok {
-			return Entry{}, ErrCorrupt
+			return ErrCorrupt
 		}
 	}
 	if rest != "" {
-		return Entry{}, ErrCorrupt
+		return ErrCorrupt
 	}
-	return e, nil
+	return nil
 }
 
 // appendText writes a text's length and bytes; cutText reads them off.

@@ -160,8 +160,10 @@ func (x *extract) next() ([]byte, error) {
 	return bytes.TrimRight(line, "\r\n"), nil
 }
 
-// each calls fn with every entry, and bad with the reason why a line has none.
+// each calls fn with every entry, which is fn's until it returns, and bad with
+// the reason why a line has none.
 func (x *extract) each(ctx context.Context, fn func(*Entry) error, bad func(line int, why Reason)) error {
+	var e Entry
 	for {
 		if x.line%4096 == 0 {
 			if err := ctx.Err(); err != nil {
@@ -189,8 +191,7 @@ func (x *extract) each(ctx context.Context, fn func(*Entry) error, bad func(line
 			bad(x.line, BadCells)
 			continue
 		}
-		e, why := entryOf(&x.cells)
-		if why != "" {
+		if why := e.fill(&x.cells); why != "" {
 			bad(x.line, why)
 			continue
 		}

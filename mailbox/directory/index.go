@@ -113,7 +113,11 @@ func (in *index) entry(n uint32) (Entry, error) {
 	if raw, err = in.section(from, to-from); err != nil {
 		return Entry{}, err
 	}
-	return parseEntry(raw)
+	var e Entry
+	if err := e.parse(raw); err != nil {
+		return Entry{}, err
+	}
+	return e, nil
 }
 
 // lowest finds, in a table of rows in order, the first for which reached is

@@ -27,9 +27,9 @@ const (
 	typeFINESS = "1"
 )
 
-// entryOf makes the entry of a line, or says why there is none.
-func entryOf(c *[columnCount]string) (Entry, Reason) {
-	e := Entry{
+// fill makes e the entry of a line, or says why there is none.
+func (e *Entry) fill(c *[columnCount]string) Reason {
+	*e = Entry{
 		Type: store.BoxType(strings.ToUpper(c[colType])), Title: c[colTitle], FamilyName: c[colFamilyName], GivenName: c[colGivenName],
 		Category: c[colCategory], ProfessionCode: c[colProfessionCode], Profession: c[colProfession],
 		SkillCode: c[colSkillCode], Skill: c[colSkill],
@@ -41,19 +41,19 @@ func entryOf(c *[columnCount]string) (Entry, Reason) {
 	switch e.Type {
 	case store.BoxPER, store.BoxORG, store.BoxAPP, store.BoxCAB:
 	default:
-		return e, BadType
+		return BadType
 	}
 	a := store.NewAddress(c[colAddress])
 	if !mailAddress(string(a)) {
-		return e, BadAddress
+		return BadAddress
 	}
 	if a.Citizen() {
-		return e, BadCitizen
+		return BadCitizen
 	}
 	e.Mailbox = string(a)
 	e.RPPS, e.OtherID = person(c[colPersonIDType], c[colPersonID], c[colNationalID])
 	e.FINESS, e.StructureID = structure(c[colStructureIDType], c[colStructureID])
-	return e, ""
+	return ""
 }
 
 // mailAddress reports whether s can be one: the part before the @ and a domain

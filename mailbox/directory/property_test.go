@@ -3,6 +3,7 @@ package directory
 import (
 	"bytes"
 	"cmp"
+	"context"
 	"errors"
 	"io"
 	"math/rand/v2"
@@ -64,7 +65,9 @@ func TestFoundByAnyWord(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		e := &all[rapid.IntRange(0, len(all)-1).Draw(t, "entry")]
 		var words []string
-		eachOf(e, func(w []byte, _ field) { words = append(words, string(w)) })
+		eachText(e, func(s string, in field) {
+			eachWordIn(s, in, func(w []byte) { words = append(words, string(w)) })
+		})
 		if e.RPPS != "" {
 			words = append(words, e.RPPS)
 		}
@@ -132,13 +135,13 @@ func TestLookUps(t *testing.T) {
 func TestShuffledColumns(t *testing.T) {
 	c := newCountry(5)
 	lines := []string{headingLine}
-	for i := range 500 {
+	for i := range 200 {
 		lines = append(lines, c.line(i))
 	}
-	imported := func(t *rapid.T, dir string, lines []string) []byte {
+	imported := func(t rapid.TB, dir string, lines []string) []byte {
 		d := Open(Options{Dir: dir, Now: noonClock})
 		defer d.Close()
-		if _, err := d.Import(t.Context(), strings.NewReader(strings.Join(lines, "\n")), Import{}); err != nil {
+		if _, err := d.Import(context.Background(), strings.NewReader(strings.Join(lines, "\n")), Import{}); err != nil {
 			t.Fatal(err)
 		}
 		b, err := os.ReadFile(filepath.Join(dir, current))
@@ -148,6 +151,7 @@ func TestShuffledColumns(t *testing.T) {
 		return b
 	}
 	dir := t.TempDir()
+	want := imported(t, filepath.Join(dir, "a"), lines)
 	rapid.Check(t, func(t *rapid.T) {
 		r := rand.New(rand.NewPCG(rapid.Uint64().Draw(t, "seed"), 1))
 		order := r.Perm(len(headingNames))
@@ -161,7 +165,7 @@ func TestShuffledColumns(t *testing.T) {
 			}
 			shuffled[i] = strings.Join(slices.Insert(mixed, strange, cmp.Or(map[bool]string{true: "Autre colonne"}[i == 0], "x")), ";")
 		}
-		if !bytes.Equal(imported(t, filepath.Join(dir, "a"), lines), imported(t, filepath.Join(dir, "b"), shuffled)) {
+		if !bytes.Equal(want, imported(t, filepath.Join(dir, "b"), shuffled)) {
 			t.Fatalf("order %v gives another directory", order)
 		}
 	})

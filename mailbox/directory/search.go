@@ -125,8 +125,10 @@ func (in *index) ofRPPS(q Query, words []string) (Page, error) {
 func (e *Entry) matches(words []string) bool {
 	for _, want := range words {
 		has := len(want) >= leastNumber && strings.HasPrefix(e.RPPS, want)
-		eachOf(e, func(w []byte, _ field) {
-			has = has || string(w) == want || len(want) > 1 && bytes.HasPrefix(w, []byte(want))
+		eachText(e, func(s string, in field) {
+			eachWordIn(s, in, func(w []byte) {
+				has = has || string(w) == want || len(want) > 1 && bytes.HasPrefix(w, []byte(want))
+			})
 		})
 		if !has {
 			return false

@@ -71,34 +71,42 @@ func eachWord(s string, fn func([]byte)) {
 	}
 }
 
-// eachOf calls fn with every word an entry is found by, and where it stands.
+// eachText calls fn with every text an entry is found by, and where it stands.
 // RPPS numbers are not among them; they have a table of their own.
-func eachOf(e *Entry, fn func([]byte, field)) {
-	in := func(f field, texts ...string) {
-		for _, s := range texts {
-			eachWord(s, func(w []byte) { fn(w, f) })
-		}
+func eachText(e *Entry, fn func(string, field)) {
+	fn(e.FamilyName, inFamilyName)
+	fn(e.GivenName, inGivenName)
+	fn(e.OtherID, inNumber)
+	fn(e.FINESS, inNumber)
+	fn(e.StructureID, inNumber)
+	fn(e.Structure, inStructure)
+	fn(e.TradeName, inStructure)
+	fn(e.Service, inStructure)
+	fn(e.Town, inPlace)
+	fn(e.PostalCode, inPlace)
+	fn(e.Department, inPlace)
+	fn(e.Profession, inProfession)
+	fn(e.Skill, inProfession)
+	fn(e.Mailbox, inAddress)
+}
+
+// eachWordIn is eachWord for a text of an entry. Names are found written in one
+// as well: LE GOFF, LEGOFF.
+func eachWordIn(s string, in field, fn func([]byte)) {
+	if in != inFamilyName && in != inGivenName {
+		eachWord(s, fn)
+		return
 	}
-	// Names are found written in one as well: LE GOFF, LEGOFF.
-	name := func(f field, s string) {
-		var room [maxWord]byte
-		whole, words := room[:0], 0
-		eachWord(s, func(w []byte) {
-			fn(w, f)
-			whole = append(whole, w[:min(len(w), maxWord-len(whole))]...)
-			words++
-		})
-		if words > 1 {
-			fn(whole, f)
-		}
+	var room [maxWord]byte
+	whole, words := room[:0], 0
+	eachWord(s, func(w []byte) {
+		fn(w)
+		whole = append(whole, w[:min(len(w), maxWord-len(whole))]...)
+		words++
+	})
+	if words > 1 {
+		fn(whole)
 	}
-	name(inFamilyName, e.FamilyName)
-	name(inGivenName, e.GivenName)
-	in(inNumber, e.OtherID, e.FINESS, e.StructureID)
-	in(inStructure, e.Structure, e.TradeName, e.Service)
-	in(inPlace, e.Town, e.PostalCode, e.Department)
-	in(inProfession, e.Profession, e.Skill)
-	in(inAddress, e.Mailbox)
 }
 
 // sortKey is what entries are numbered by, so that a list of equal matches is
