@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/relais-sante/relais/mailbox/directory"
@@ -131,6 +132,8 @@ func importFailure(err error, r *directory.Report) error {
 		})
 	case errors.Is(err, directory.ErrShrunk):
 		return fail("directory-shrunk", map[string]any{"before": r.Before.Boxes, "now": r.Boxes})
+	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
+		return fmt.Errorf("%w: %w", store.ErrFull, err)
 	}
 	return err
 }
@@ -240,10 +243,16 @@ func (h *Hub) boxOfRPPS(r *MemberRequest, number identity.RPPS) error {
 	return nil
 }
 
-// bears reports whether a name that a person typed is that of the holder: the
-// family name is in it.
+// bears reports whether a name that a person typed can be that of the holder:
+// the family name is in it, or a word of one that has several.
 func bears(name string, e *directory.Entry) bool {
-	return strings.Contains(identity.NameKey(name), identity.NameKey(e.FamilyName))
+	if strings.Contains(identity.NameKey(name), identity.NameKey(e.FamilyName)) {
+		return true
+	}
+	typed := strings.Fields(identity.FoldName(name))
+	return slices.ContainsFunc(strings.Fields(identity.FoldName(e.FamilyName)), func(word string) bool {
+		return len(word) > 2 && slices.Contains(typed, word)
+	})
 }
 
 // moment is a time that may be unknown.

@@ -25,6 +25,7 @@ var national = []string{
 	"PER|legoff@idel.test|10100000037|LE GOFF|Yann|CABINET DU PORT",
 	"ORG|pediatrie@chu.test||||CHU CAEN",
 	"ORG|cabinet@idel.test||||CABINET DU PORT",
+	"PER|roy@psy.test|10100000078|PETIT-ROY|Ève|",
 	"PER|bernard@kine.test|10100000045|BERNARD|Luc|",
 }
 
@@ -43,11 +44,11 @@ func withDirectory(t *testing.T) *house {
 func TestImportDirectory(t *testing.T) {
 	h := withDirectory(t)
 	r, err := h.ImportDirectory(t.Context(), testActor, DirectoryImport{File: "Extraction_Correspondance_MSSante_202611010000.txt"},
-		strings.NewReader(extract(append(national[:6:6], "PER|nouveau@chu.test|10100000052|ROY|Zoé|")...)))
+		strings.NewReader(extract(append(national[:7:7], "PER|nouveau@chu.test|10100000052|ROY|Zoé|")...)))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if r.Boxes != 7 || r.Changes != (directory.Changes{Appeared: 1, Vanished: 1}) || r.Issued == nil || r.Before == nil {
+	if r.Boxes != 8 || r.Changes != (directory.Changes{Appeared: 1, Vanished: 1}) || r.Issued == nil || r.Before == nil {
 		t.Errorf("report %+v", r)
 	}
 	if len(r.Gone) != 1 || r.Gone[0].Mailbox != "bernard@kine.test" || r.Gone[0].Members[0] != string(h.child)+".m4" {
@@ -74,7 +75,7 @@ func TestImportDirectory(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff([]string{"done 7 ", "done 7 ", "refused 4 directory-shrunk", "refused 0 directory-form"}, traces); diff != "" {
+	if diff := cmp.Diff([]string{"done 8 ", "done 8 ", "refused 4 directory-shrunk", "refused 0 directory-form"}, traces); diff != "" {
 		t.Errorf("traces (-want +got):\n%s", diff)
 	}
 }
@@ -113,6 +114,7 @@ func TestMemberFromDirectory(t *testing.T) {
 		{"one box", MemberRequest{RPPS: "10100000037", Role: "infirmier"}, "legoff@idel.test PER Yann LE GOFF, CABINET DU PORT"},
 		{"the name as typed", MemberRequest{RPPS: "810100000011", Role: "oncologue", Name: "Dr A. Roux", Establishment: "CHU"}, "roux@chu.test PER Dr A. Roux, CHU"},
 		{"another's number", MemberRequest{RPPS: "10100000037", Role: "infirmier", Name: "M. Yann Martin"}, "directory-other"},
+		{"one of two family names", MemberRequest{RPPS: "10100000078", Role: "psychologue", Name: "Mme Ève Petit"}, "roy@psy.test PER Mme Ève Petit, "},
 		{"two boxes", MemberRequest{RPPS: "10100000029", Role: "idec"}, "directory-several"},
 		{"a number that nobody has", MemberRequest{RPPS: "10100000060", Role: "idec"}, "directory-rpps"},
 		{"neither number nor box", MemberRequest{Name: "Mme X", Role: "idec"}, "mailbox-form"},

@@ -14,9 +14,9 @@ import (
 
 // The extract is published as an archive (zip) of one text.
 
-// Bounds of an archive. The extract's holds 89 MB.
+// Bounds of an archive. The extract's has 20 MB and holds 89.
 const (
-	maxArchive  = 256 << 20
+	maxArchive  = 64 << 20
 	maxUnpacked = 1 << 30
 	maxMembers  = 64
 )
