@@ -16,7 +16,7 @@ func TestMisbehavingPeers(t *testing.T) {
 		posts = 300
 	}
 	s := newSink(t)
-	s.faults = sometimes(0.3, refuseLater, refuseData, dropEarly, dropData, stall)
+	s.misbehave(sometimes(0.3, refuseLater, refuseData, dropEarly, dropData, stall))
 	h := newHub(t, settings{outbound: `route = "smarthost"
 tls = "none"
 smarthost = "` + s.addr + `"
@@ -30,7 +30,8 @@ data_timeout = "5s"`})
 	for i, box := range boxes {
 		h.member(code, fmt.Sprintf("Mme Numéro %d", i), "infirmier", box, "PER")
 	}
-	sent := map[string][32]byte{}
+	sent, cutOff := map[string][32]byte{}, map[string]bool{}
+	var gone time.Time
 	for i := range posts {
 		text := body(8 << 10)
 		id := fmt.Sprintf("fault-%d@chu.test", i)
@@ -41,6 +42,7 @@ data_timeout = "5s"`})
 		}
 		if i == posts/2 {
 			s.away()
+			gone = time.Now()
 		}
 	}
 	time.Sleep(500 * time.Millisecond) // let attempts fail while nobody answers
@@ -53,6 +55,11 @@ data_timeout = "5s"`})
 	})
 	times := map[string]int{}
 	for _, c := range s.all() {
+		// A connection cut when the peer went away may have cost the answer to a
+		// copy that was taken: the one window SMTP leaves open.
+		if cut := gone.Sub(c.at); times[c.id+" "+c.to] == 0 && cut > -time.Second && cut < time.Second {
+			cutOff[c.id+" "+c.to] = true
+		}
 		times[c.id+" "+c.to]++
 		if c.body != sent[c.id] {
 			t.Errorf("a copy of %s has another body", c.id)
@@ -62,7 +69,7 @@ data_timeout = "5s"`})
 		t.Errorf("%d copies arrived, want %d", len(times), posts*len(boxes))
 	}
 	for what, n := range times {
-		if n != 1 {
+		if n != 1 && !(n == 2 && cutOff[what]) {
 			t.Errorf("%s arrived %d times", what, n)
 		}
 	}
@@ -89,7 +96,6 @@ smarthost = "` + s.addr + `"`})
 	h.member(code, "M. Luc Bernard", "kinesitherapeute", "parti@kine.test", "PER")
 	h.member(code, "Mme Inès Moreau", "idec", "moreau@chu.test", "PER")
 	// The kinésithérapeute's box refuses; the others take.
-	s.faults = nil
 	s.refuse("parti@kine.test")
 	mail := []byte("From: <roux@chu.test>\r\nSubject: Bilan\r\nMessage-ID: <r1@chu.test>\r\n\r\nBonjour.\r\n")
 	if err := h.send("roux@chu.test", code+"@"+domain, mail); err != nil {
@@ -124,7 +130,7 @@ smarthost = "` + s.addr + `"`})
 // ten seconds and loses nothing.
 func TestStopsInTime(t *testing.T) {
 	s := newSink(t)
-	s.faults = sometimes(1, stall)
+	s.misbehave(sometimes(1, stall))
 	h := newHub(t, settings{outbound: `route = "smarthost"
 tls = "none"
 smarthost = "` + s.addr + `"
@@ -142,7 +148,7 @@ retry = ["1s"]`})
 	if took := h.stop(); took > 10*time.Second {
 		t.Errorf("took %s to stop", took)
 	}
-	s.faults = nil
+	s.misbehave(nil)
 	h.start()
 	eventually(t, time.Minute, "what was queued is delivered", func() bool { return s.count(func(taken) bool { return true }) == 20 })
 }

@@ -22,10 +22,10 @@ type sink struct {
 	t      testing.TB
 	addr   string
 	server *smtp.Server
-	faults func() fault
 
 	mu      sync.Mutex
 	got     []taken
+	faults  func() fault    // nil: none
 	refused map[string]bool // boxes that do not exist
 }
 
@@ -97,6 +97,23 @@ func (s *sink) all() []taken {
 	return append([]taken(nil), s.got...)
 }
 
+// misbehave sets how transactions go wrong from now on; nil: they do not.
+func (s *sink) misbehave(faults func() fault) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.faults = faults
+}
+
+func (s *sink) draw() fault {
+	s.mu.Lock()
+	faults := s.faults
+	s.mu.Unlock()
+	if faults == nil {
+		return fine
+	}
+	return faults()
+}
+
 // refuse makes a box one that does not exist.
 func (s *sink) refuse(box string) {
 	s.mu.Lock()
@@ -139,10 +156,7 @@ func (c *sinkSession) Reset()        {}
 func (c *sinkSession) Logout() error { return nil }
 
 func (c *sinkSession) Mail(from string, _ *smtp.MailOptions) error {
-	c.from, c.fault = from, fine
-	if c.s.faults != nil {
-		c.fault = c.s.faults()
-	}
+	c.from, c.fault = from, c.s.draw()
 	switch c.fault {
 	case dropEarly:
 		c.conn.Conn().Close()

@@ -249,7 +249,6 @@ func TestResumedSession(t *testing.T) {
 
 // Failed handshakes are told apart in the journal, in words of our own.
 func TestHandshakeCauses(t *testing.T) {
-	h := start(t, ImplicitTLS, func(o *Options) { o.Limits.Handshake = 200 * time.Millisecond })
 	for cause, greet := range map[string]func(net.Conn){
 		"not-tls": func(c net.Conn) { c.Write([]byte("EHLO a.example\r\n")) },
 		"timeout": func(net.Conn) {},
@@ -262,12 +261,19 @@ func TestHandshakeCauses(t *testing.T) {
 			tls.Client(c, &tls.Config{InsecureSkipVerify: true, MinVersion: tls.VersionTLS10, MaxVersion: tls.VersionTLS11}).Handshake()
 		},
 	} {
-		greet(client(t, h).conn)
-		if !within(5*time.Second, func() bool { return strings.Contains(h.log.String(), `"cause":"`+cause+`"`) }) {
-			t.Errorf("%s is not in the journal:\n%s", cause, h.log)
-		}
-	}
-	if got := value(t, h, "relais_inbound_handshake_failures_total"); got != 5 {
-		t.Errorf("%v failures counted", got)
+		t.Run(cause, func(t *testing.T) {
+			h := start(t, ImplicitTLS, func(o *Options) {
+				if cause == "timeout" { // the others take what a busy machine needs
+					o.Limits.Handshake = 200 * time.Millisecond
+				}
+			})
+			greet(client(t, h).conn)
+			if !within(5*time.Second, func() bool { return strings.Contains(h.log.String(), `"cause":"`+cause+`"`) }) {
+				t.Errorf("%s is not in the journal:\n%s", cause, h.log)
+			}
+			if got := value(t, h, "relais_inbound_handshake_failures_total"); got != 1 {
+				t.Errorf("%v failures counted", got)
+			}
+		})
 	}
 }
