@@ -5,7 +5,6 @@ import (
 	"crypto/rand"
 	"fmt"
 	"io"
-	"math/big"
 	"strings"
 	"time"
 
@@ -47,10 +46,11 @@ func newReport(c child, title string, lines []string) (*report, error) {
 // export makes the IHE_XDM archive.
 func (r *report) export() ([]byte, error) {
 	for _, id := range []*string{&r.DocumentID, &r.SetID, &r.SubmissionID, &r.SourceID} {
-		var err error
-		if *id, err = newOID(); err != nil {
-			return nil, err
+		var random [16]byte
+		if _, err := rand.Read(random[:]); err != nil {
+			return nil, fmt.Errorf("making an identifier: %w", err)
 		}
+		*id = letter.OIDOf(random)
 	}
 	ins, err := identity.ParseINS(r.Child.INS, r.Child.OID)
 	if err != nil {
@@ -71,16 +71,6 @@ func (r *report) export() ([]byte, error) {
 		return nil, fmt.Errorf("exporting a report: %w", err)
 	}
 	return b.Bytes(), nil
-}
-
-// newOID makes an OID nobody has: 2.25 and a UUID as a number (ITU-T X.667).
-func newOID() (string, error) {
-	var uuid [16]byte
-	if _, err := rand.Read(uuid[:]); err != nil {
-		return "", fmt.Errorf("making an identifier: %w", err)
-	}
-	uuid[6], uuid[8] = uuid[6]&0x0f|0x40, uuid[8]&0x3f|0x80 // version 4
-	return "2.25." + new(big.Int).SetBytes(uuid[:]).String(), nil
 }
 
 // mail writes the mail that carries the report: the archive for software, the

@@ -2,6 +2,7 @@ package letter
 
 import (
 	"archive/zip"
+	"fmt"
 	"io"
 	"io/fs"
 	"path"
@@ -184,4 +185,18 @@ func (b *boundedReaderAt) ReadAt(p []byte, off int64) (int, error) {
 		}
 	}
 	return b.r.ReadAt(p, off)
+}
+
+// OpenEntry gives one file of an archive that [Documents] read, by the name
+// that [Document.Entry] has.
+func OpenEntry(r io.ReaderAt, size int64, name string, lim ArchiveLimits) (io.ReadCloser, error) {
+	a, err := openArchive(r, size, lim.orDefault(), new(int64))
+	if err != nil {
+		return nil, fmt.Errorf("opening an archive: %w", err)
+	}
+	f := a.find(name)
+	if f == nil {
+		return nil, fmt.Errorf("finding an entry: %w", ErrUnreadableArchive)
+	}
+	return a.open(f)
 }

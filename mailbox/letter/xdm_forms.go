@@ -1,6 +1,7 @@
 package letter
 
 import (
+	"math/big"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -156,4 +157,11 @@ func dtmOf(value string) string {
 		}
 	}
 	return ""
+}
+
+// OIDOf makes an OID that nobody else has of 16 bytes that nobody else has:
+// 2.25 and a UUID as a number (ITU-T X.667).
+func OIDOf(uuid [16]byte) string {
+	uuid[6], uuid[8] = uuid[6]&0x0f|0x80, uuid[8]&0x3f|0x80 // version 8 (RFC 9562): bits of our own
+	return "2.25." + new(big.Int).SetBytes(uuid[:]).String()
 }

@@ -172,6 +172,7 @@ func TestWriteXDMLeavesOut(t *testing.T) {
 			t.Errorf("%s: %v, want %v", name, err, c.want)
 		}
 	}
+	e = soundExport(t)
 	e.Patient.INS, e.LocalID = ident.INS{}, ""
 	if err := WriteXDM(io.Discard, e); !errors.Is(err, ErrUnnamedPatient) {
 		t.Errorf("a patient without number: %v", err)
