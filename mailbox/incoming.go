@@ -188,11 +188,16 @@ func (p *partReader) part(part *letter.Part) (io.Reader, error) {
 	return letter.Decode(&counter{r: io.LimitReader(p.r, part.BodyEnd-part.BodyStart), pos: &p.pos}, part.Encoding), nil
 }
 
-func (p *partReader) close() {
-	if p.r != nil {
-		p.r.Close()
-		p.r = nil
+func (p *partReader) close() { _ = p.Close() }
+
+// Close implements io.Closer.
+func (p *partReader) Close() error {
+	if p.r == nil {
+		return nil
 	}
+	err := p.r.Close()
+	p.r = nil
+	return err
 }
 
 // counter keeps count of where the underlying stream stands.

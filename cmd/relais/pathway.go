@@ -12,7 +12,7 @@ import (
 
 func (c *cli) pathwayCommands() *cobra.Command {
 	return c.group("pathway", []string{"parcours"},
-		c.pathwayInclude(), c.pathwayList(), c.pathwayShow(), c.pathwayUpdate(), c.pathwayMerge(),
+		c.pathwayInclude(), c.pathwayList(), c.pathwayShow(), c.pathwayUpdate(), c.pathwayMerge(), c.pathwayExport(),
 		c.pathwayStatus("suspend", []string{"suspendre"}, (*admin.Client).SuspendPathway),
 		c.pathwayStatus("close", []string{"clore", "fermer"}, (*admin.Client).ClosePathway),
 		c.pathwayStatus("reopen", []string{"rouvrir"}, (*admin.Client).ReopenPathway),

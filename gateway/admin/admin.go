@@ -6,7 +6,7 @@
 // [mailbox.Hub] and [Client] have its methods, so that whoever uses them need
 // not know whether the hub is in this process. A mail or a file is sent as the
 // body, its parameters as JSON in the query parameter q, and comes back as
-// message/rfc822.
+// message/rfc822; an export is application/zip.
 //
 // Rules that hold here:
 //
@@ -57,6 +57,7 @@ type Operations interface {
 	Include(context.Context, mailbox.Actor, mailbox.IncludeRequest) (mailbox.PathwayView, error)
 	Pathways(context.Context, mailbox.Actor, mailbox.PathwayFilter) ([]mailbox.PathwayView, error)
 	Pathway(ctx context.Context, a mailbox.Actor, code string) (mailbox.PathwayView, error)
+	Export(context.Context, mailbox.Actor, mailbox.ExportRequest) (io.ReadCloser, error)
 	UpdatePathway(context.Context, mailbox.Actor, mailbox.PathwayUpdate) (mailbox.PathwayView, error)
 	MergePathways(ctx context.Context, a mailbox.Actor, from, into string) (mailbox.PathwayView, error)
 	SuspendPathway(context.Context, mailbox.Actor, mailbox.StatusChange) (mailbox.PathwayView, error)

@@ -91,7 +91,7 @@ func TestEveryOperation(t *testing.T) {
 			if r, ok := out[0].Interface().(io.ReadCloser); ok {
 				got, err := io.ReadAll(r)
 				r.Close()
-				if want := "the mail " + want[0].(string); err != nil || string(got) != want {
+				if want := fmt.Sprintf("the bytes of %v", want[0]); err != nil || string(got) != want {
 					t.Errorf("got %q, %v; want %q", got, err, want)
 				}
 				return

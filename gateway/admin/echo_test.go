@@ -2,6 +2,7 @@ package admin
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"reflect"
 	"strings"
@@ -60,14 +61,14 @@ func fill(v reflect.Value, word string) {
 	}
 }
 
-func (e *echo) raw(method string, a mailbox.Actor, id string) (io.ReadCloser, error) {
-	if _, err := note[none](e, method, a, id); err != nil {
+func (e *echo) raw(method string, a mailbox.Actor, of any) (io.ReadCloser, error) {
+	if _, err := note[none](e, method, a, of); err != nil {
 		return nil, err
 	}
 	if e.mail != nil {
 		return e.mail(), nil
 	}
-	return io.NopCloser(strings.NewReader("the mail " + id)), nil
+	return io.NopCloser(strings.NewReader(fmt.Sprintf("the bytes of %v", of))), nil
 }
 
 func (e *echo) Include(_ context.Context, a mailbox.Actor, q mailbox.IncludeRequest) (mailbox.PathwayView, error) {
@@ -80,6 +81,10 @@ func (e *echo) Pathways(_ context.Context, a mailbox.Actor, q mailbox.PathwayFil
 
 func (e *echo) Pathway(_ context.Context, a mailbox.Actor, code string) (mailbox.PathwayView, error) {
 	return note[mailbox.PathwayView](e, "Pathway", a, code)
+}
+
+func (e *echo) Export(_ context.Context, a mailbox.Actor, q mailbox.ExportRequest) (io.ReadCloser, error) {
+	return e.raw("Export", a, q)
 }
 
 func (e *echo) UpdatePathway(_ context.Context, a mailbox.Actor, q mailbox.PathwayUpdate) (mailbox.PathwayView, error) {

@@ -26,6 +26,10 @@ func (c *Client) Pathway(ctx context.Context, _ mailbox.Actor, code string) (mai
 	return ask[mailbox.PathwayView](ctx, c, "pathway/show", pathwayRef{code})
 }
 
+func (c *Client) Export(ctx context.Context, _ mailbox.Actor, q mailbox.ExportRequest) (io.ReadCloser, error) {
+	return fetch(ctx, c, "pathway/export", q)
+}
+
 func (c *Client) UpdatePathway(ctx context.Context, _ mailbox.Actor, q mailbox.PathwayUpdate) (mailbox.PathwayView, error) {
 	return ask[mailbox.PathwayView](ctx, c, "pathway/update", q)
 }

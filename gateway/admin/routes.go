@@ -15,6 +15,7 @@ var routes = map[string]handler{
 	"/v1/pathway/show": verb(func(o Operations, ctx context.Context, a mailbox.Actor, q pathwayRef) (mailbox.PathwayView, error) {
 		return o.Pathway(ctx, a, q.Pathway)
 	}),
+	"/v1/pathway/export": download(anArchive, Operations.Export),
 	"/v1/pathway/update": verb(Operations.UpdatePathway),
 	"/v1/pathway/merge": verb(func(o Operations, ctx context.Context, a mailbox.Actor, q mergeRequest) (mailbox.PathwayView, error) {
 		return o.MergePathways(ctx, a, q.From, q.Into)
@@ -56,7 +57,7 @@ var routes = map[string]handler{
 	"/v1/message/show": verb(func(o Operations, ctx context.Context, a mailbox.Actor, q messageRef) (mailbox.MessageView, error) {
 		return o.Message(ctx, a, q.Message)
 	}),
-	"/v1/message/raw": download(func(o Operations, ctx context.Context, a mailbox.Actor, q messageRef) (io.ReadCloser, error) {
+	"/v1/message/raw": download(aMail, func(o Operations, ctx context.Context, a mailbox.Actor, q messageRef) (io.ReadCloser, error) {
 		return o.RawMessage(ctx, a, q.Message)
 	}),
 	"/v1/message/retract": verb(Operations.Retract),
@@ -71,7 +72,7 @@ var routes = map[string]handler{
 	"/v1/triage/show": verb(func(o Operations, ctx context.Context, a mailbox.Actor, q idRef) (mailbox.HeldView, error) {
 		return o.Held(ctx, a, q.ID)
 	}),
-	"/v1/triage/raw": download(func(o Operations, ctx context.Context, a mailbox.Actor, q idRef) (io.ReadCloser, error) {
+	"/v1/triage/raw": download(aMail, func(o Operations, ctx context.Context, a mailbox.Actor, q idRef) (io.ReadCloser, error) {
 		return o.RawHeld(ctx, a, q.ID)
 	}),
 	"/v1/triage/assign":  verb(Operations.Assign),

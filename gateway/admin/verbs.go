@@ -71,8 +71,14 @@ func upload[Q, A any](of content, do func(Operations, context.Context, mailbox.A
 	}
 }
 
-// download answers with the bytes of a mail.
-func download[Q any](do func(Operations, context.Context, mailbox.Actor, Q) (io.ReadCloser, error)) handler {
+// Media types of what is downloaded.
+const (
+	aMail     = "message/rfc822"
+	anArchive = "application/zip"
+)
+
+// download answers with the bytes of a file.
+func download[Q any](media string, do func(Operations, context.Context, mailbox.Actor, Q) (io.ReadCloser, error)) handler {
 	return func(c *call) error {
 		var q Q
 		if err := c.decode(&q); err != nil {
@@ -80,16 +86,16 @@ func download[Q any](do func(Operations, context.Context, mailbox.Actor, Q) (io.
 		}
 		ctx, cancel := context.WithTimeout(c.r.Context(), streamTime)
 		defer cancel()
-		mail, err := do(c.o.Hub, ctx, c.actor, q)
+		file, err := do(c.o.Hub, ctx, c.actor, q)
 		if err != nil {
 			return err
 		}
-		defer mail.Close()
-		in := bufio.NewReaderSize(mail, 64<<10)
+		defer file.Close()
+		in := bufio.NewReaderSize(file, 64<<10)
 		if _, err := in.Peek(1); err != nil && !errors.Is(err, io.EOF) {
 			return err // nothing was said yet: it can be told properly
 		}
-		c.w.Header().Set("Content-Type", "message/rfc822")
+		c.w.Header().Set("Content-Type", media)
 		if _, err := io.Copy(pacedWriter{c}, in); err != nil {
 			panic(http.ErrAbortHandler)
 		}
