@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"runtime/debug"
 	"strconv"
 	"strings"
 
@@ -13,6 +14,7 @@ import (
 	"github.com/relais-sante/relais/mailbox/letter"
 	"github.com/relais-sante/relais/mailbox/texts"
 	"github.com/relais-sante/relais/store"
+	"github.com/relais-sante/relais/store/journal"
 )
 
 // What was chosen for an export becomes an archive, while it is read.
@@ -27,6 +29,12 @@ func (x *export) stream(ctx context.Context) (io.ReadCloser, error) {
 	s := &exportStream{PipeReader: r, done: make(chan struct{})}
 	go func() {
 		defer close(s.done)
+		defer func() {
+			if p := recover(); p != nil { // a document that nobody foresaw ends its export, not the hub
+				x.h.log.Error("export panicked", "pathway", x.p.Code, "panic", p, "stack", journal.Word(debug.Stack()))
+				w.CloseWithError(errExportPanic)
+			}
+		}()
 		err := letter.WriteXDM(w, e)
 		switch {
 		case errors.Is(err, letter.ErrNothingToExport): // everything found was left out
@@ -38,6 +46,8 @@ func (x *export) stream(ctx context.Context) (io.ReadCloser, error) {
 	}()
 	return s, nil
 }
+
+const errExportPanic journal.Fault = "export panicked"
 
 // exportStream is an archive under way. Whoever closes it waits for its writer.
 type exportStream struct {
@@ -73,14 +83,14 @@ func (x *export) describe(ctx context.Context) (letter.Export, error) {
 		e.Patient.INS = ins
 	}
 	for _, f := range x.found {
-		e.Documents = append(e.Documents, x.document(ctx, f))
+		e.Documents = append(e.Documents, x.document(ctx, f, sender))
 	}
 	return e, nil
 }
 
 // document says what the hub knows of a document. Its ids stay the same as
 // long as what would be written of it does.
-func (x *export) document(ctx context.Context, f exported) letter.ExportDocument {
+func (x *export) document(ctx context.Context, f exported, sender string) letter.ExportDocument {
 	d, t := &f.m.Documents[f.n], &x.p.Patient
 	name := []string{string(f.m.ID), strconv.Itoa(f.n)}
 	doc := letter.ExportDocument{
@@ -91,7 +101,8 @@ func (x *export) document(ctx context.Context, f exported) letter.ExportDocument
 	if at := f.m.Date; !at.IsZero() && at.Before(doc.Written) {
 		doc.Written = at
 	}
-	said := []string{t.INS, t.INSOID, t.FamilyName, t.GivenName, t.BirthDate, t.Sex, doc.Author.ID, doc.Author.Family, doc.Author.Institution}
+	w := &doc.Author
+	said := []string{t.INS, t.INSOID, t.FamilyName, t.GivenName, t.BirthDate, t.Sex, w.ID, w.Title, w.Given, w.Family, w.Institution, sender}
 	doc.ID = x.h.oid("export-document", append(name, said...)...)
 	return doc
 }

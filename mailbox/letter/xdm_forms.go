@@ -64,6 +64,16 @@ func NewWriter(name string) Writer {
 	return Writer{Title: strings.Join(title, " "), Given: strings.Join(given, " "), Family: strings.Join(family, " ")}
 }
 
+// clean leaves nothing in it that XML could not hold.
+func (w Writer) clean() Writer {
+	for _, part := range []*string{&w.Title, &w.Given, &w.Family} {
+		*part = cleanText(*part, maxPersonPart)
+	}
+	w.ID, w.InstitutionID = cleanText(w.ID, maxCode), cleanText(w.InstitutionID, maxCode)
+	w.Institution = cleanText(w.Institution, maxPlacePart)
+	return w
+}
+
 // person writes who it is, as XCN; "" if nobody is named.
 func (w Writer) person() string {
 	if w.Family == "" && w.ID == "" {

@@ -56,6 +56,26 @@ type wrapping struct {
 	Facility, Practice               Coded
 }
 
+// wrapping turns the entry of a PDF into that of the CDA document around it.
+func (x *xdmWriter) wrapping(d *ExportDocument, e *xdmEntry) *wrapping {
+	const levelOne = "1.3.6.1.4.1.19376.1.2.20"
+	e.media, e.format = "text/xml", formatCoded([]string{levelOne})
+	e.start, e.legal = e.created, e.author
+	h := &wrapping{
+		ID: d.ID, SetID: d.SetID, Title: e.title, Time: tsHL7(d.Written), Language: e.language, Type: e.kind,
+		Secrecy: confidentialityCoded(e.secrecy)[0], LocalID: cleanText(x.LocalID, maxCode), SourceID: x.SourceID,
+		Patient: x.Patient.Traits, Sex: genders[x.Patient.Traits.Sex], Birth: birthHL7(x.Patient.Traits.Birth),
+		Author: e.author.clean(), Custodian: x.Author.clean(), Facility: e.facility, Practice: e.practice,
+	}
+	for _, part := range []*string{&h.Patient.Family, &h.Patient.Given, &h.Patient.Used} {
+		*part = cleanText(*part, maxPersonPart)
+	}
+	if ins := x.Patient.INS; !ins.IsZero() {
+		h.INS, h.INSOID = ins.Matricule(), ins.OID()
+	}
+	return h
+}
+
 // wrap writes a PDF as a CDA document.
 func wrap(w io.Writer, h *wrapping, pdf io.Reader) error {
 	if err := wrapTemplate.Execute(w, h); err != nil {

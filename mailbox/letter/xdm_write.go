@@ -256,36 +256,6 @@ func (x *xdmWriter) concerns(people []Patient) bool {
 	return true
 }
 
-// wrapping turns the entry of a PDF into that of the CDA document around it.
-func (x *xdmWriter) wrapping(d *ExportDocument, e *xdmEntry) *wrapping {
-	const levelOne = "1.3.6.1.4.1.19376.1.2.20"
-	e.media, e.format = "text/xml", formatCoded([]string{levelOne})
-	e.start, e.legal = e.created, e.author
-	h := &wrapping{
-		ID: d.ID, SetID: d.SetID, Title: e.title, Time: tsHL7(d.Written), Language: e.language, Type: e.kind,
-		Secrecy: confidentialityCoded(e.secrecy)[0], LocalID: cleanText(x.LocalID, maxCode), SourceID: x.SourceID,
-		Patient: x.Patient.Traits, Sex: genders[x.Patient.Traits.Sex], Birth: birthHL7(x.Patient.Traits.Birth),
-		Author: e.author.clean(), Custodian: x.Author.clean(), Facility: e.facility, Practice: e.practice,
-	}
-	for _, part := range []*string{&h.Patient.Family, &h.Patient.Given, &h.Patient.Used} {
-		*part = cleanText(*part, maxPersonPart)
-	}
-	if ins := x.Patient.INS; !ins.IsZero() {
-		h.INS, h.INSOID = ins.Matricule(), ins.OID()
-	}
-	return h
-}
-
-// clean leaves nothing in it that XML could not hold.
-func (w Writer) clean() Writer {
-	for _, part := range []*string{&w.Title, &w.Given, &w.Family} {
-		*part = cleanText(*part, maxPersonPart)
-	}
-	w.ID, w.InstitutionID = cleanText(w.ID, maxCode), cleanText(w.InstitutionID, maxCode)
-	w.Institution = cleanText(w.Institution, maxPlacePart)
-	return w
-}
-
 // isPacked reports whether a file is an archive: nobody could say what it
 // holds, and readers refuse one inside another.
 func isPacked(name, media string) bool {
