@@ -107,8 +107,8 @@ func (h *Hub) cancelUnentitled(tx store.Tx, p *store.Pathway, reason string) ([]
 	now := h.o.Now()
 	var cancelled []*store.Delivery
 	messages := map[store.MessageID]*store.Message{}
-	err = h.eachLive(tx, func(d *store.Delivery) error {
-		if d.Pathway != p.Code || d.Notice != nil || !waiting(d) {
+	err = h.eachLive(tx, p.Code, func(d *store.Delivery) error {
+		if d.Notice != nil || !waiting(d) {
 			return nil
 		}
 		m := messages[d.Message]
@@ -132,25 +132,19 @@ func (h *Hub) cancelUnentitled(tx store.Tx, p *store.Pathway, reason string) ([]
 	return cancelled, err
 }
 
-// eachLive gives fn every delivery that is not over or has failed, as they were
-// before fn changed any.
-func (h *Hub) eachLive(v store.View, fn func(*store.Delivery) error) error {
-	var after store.DeliveryID
-	for {
-		page, err := v.DeliveryList(after, listPage)
-		if err != nil {
-			return fmt.Errorf("listing the queue: %w", err)
-		}
-		for _, d := range page {
-			after = d.ID
-			if err := fn(d); err != nil {
-				return err
-			}
-		}
-		if len(page) < listPage {
-			return nil
+// eachLive gives fn every delivery of a pathway that is not over or has failed,
+// as they were before fn changed any.
+func (h *Hub) eachLive(v store.View, code store.PathwayCode, fn func(*store.Delivery) error) error {
+	live, err := v.DeliveriesOfPathway(code)
+	if err != nil {
+		return fmt.Errorf("listing the queue of %s: %w", code, err)
+	}
+	for _, d := range live {
+		if err := fn(d); err != nil {
+			return err
 		}
 	}
+	return nil
 }
 
 // waiting reports whether a delivery may still be cancelled: nobody is sending

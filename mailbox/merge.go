@@ -154,8 +154,8 @@ func uniteConsents(a, b *store.Pathway, from, to store.MemberID) {
 // pause keeps the queued copies of a pathway from going, or being cancelled
 // because it is closed, before they have followed their messages.
 func (h *Hub) pause(tx store.Tx, p *store.Pathway) error {
-	return h.eachLive(tx, func(d *store.Delivery) error {
-		if d.Pathway != p.Code || d.Notice != nil || d.State != store.Queued {
+	return h.eachLive(tx, p.Code, func(d *store.Delivery) error {
+		if d.Notice != nil || d.State != store.Queued {
 			return nil
 		}
 		if err := h.unqueue(tx, d); err != nil {

@@ -279,8 +279,8 @@ func (h *Hub) amend(p *store.Pathway, prog *rules.Programme, m *store.Member, r 
 func (h *Hub) followMember(tx store.Tx, p *store.Pathway, prog *rules.Programme, m, old *store.Member) (int, error) {
 	var lost []store.MessageID
 	if m.Mailbox != old.Mailbox {
-		err := h.eachLive(tx, func(d *store.Delivery) error {
-			if d.Pathway == p.Code && d.Notice == nil && d.Mailbox == old.Mailbox && waiting(d) && slices.Contains(d.Members, m.ID) {
+		err := h.eachLive(tx, p.Code, func(d *store.Delivery) error {
+			if d.Notice == nil && d.Mailbox == old.Mailbox && waiting(d) && slices.Contains(d.Members, m.ID) {
 				lost = append(lost, d.Message)
 			}
 			return nil

@@ -207,6 +207,8 @@ type View interface {
 	// DeliveryList lists deliveries that are not over (queued, sending, held)
 	// or have failed, in id order.
 	DeliveryList(after DeliveryID, limit int) ([]*Delivery, error)
+	// DeliveriesOfPathway lists the same of one pathway.
+	DeliveriesOfPathway(PathwayCode) ([]*Delivery, error)
 
 	Held(HeldID) (*Held, error)
 	HeldIndex(HeldID) ([]byte, error)

@@ -81,6 +81,21 @@ func (v *view) DeliveryList(from store.DeliveryID, limit int) ([]*store.Delivery
 	return out, nil
 }
 
+// DeliveriesOfPathway implements [store.View].
+func (v *view) DeliveriesOfPathway(c store.PathwayCode) ([]*store.Delivery, error) {
+	prefix := v.threadKey(c, 'w')
+	var out []*store.Delivery
+	cur := v.bucket(bucketThreads).Cursor()
+	for k, _ := cur.Seek(prefix); hasPrefix(k, prefix); k, _ = cur.Next() {
+		d, err := v.Delivery(store.DeliveryID(k[len(prefix):]))
+		if err != nil {
+			return nil, fmt.Errorf("listing deliveries of pathway %s: %w", c, err)
+		}
+		out = append(out, d)
+	}
+	return out, nil
+}
+
 // liveCursor walks one half of bucketLive.
 type liveCursor struct {
 	c    *bolt.Cursor
@@ -138,6 +153,9 @@ func (t *tx) putDelivery(d *store.Delivery) error {
 	if err := t.moveLive(d.ID, liveness(old.State), liveness(d.State)); err != nil {
 		return err
 	}
+	if err := t.moveWaiting(old, d); err != nil {
+		return err
+	}
 	if d.Pathway == "" || d.Message == "" {
 		return nil
 	}
@@ -175,6 +193,29 @@ func (t *tx) note(d *store.Delivery) {
 		t.copies = make(map[store.MessageID][]*store.Delivery)
 	}
 	t.copies[d.Message] = append(t.copies[d.Message], d)
+}
+
+// moveWaiting keeps the list of a pathway's deliveries that are in bucketLive.
+func (t *tx) moveWaiting(old, d *store.Delivery) error {
+	place := func(d *store.Delivery) store.PathwayCode {
+		if liveness(d.State) == 0 {
+			return ""
+		}
+		return d.Pathway
+	}
+	was, is := place(old), place(d)
+	if was == is {
+		return nil
+	}
+	if was != "" {
+		if err := t.drop(bucketThreads, t.threadKey(was, 'w', []byte(d.ID))); err != nil {
+			return err
+		}
+	}
+	if is != "" {
+		return t.putRaw(bucketThreads, t.threadKey(is, 'w', []byte(d.ID)), []byte{clearVersion})
+	}
+	return nil
 }
 
 // moveLive keeps bucketLive and the counters.

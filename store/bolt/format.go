@@ -27,6 +27,7 @@ var (
 	//	H·r·rubric           → RubricState
 	//	H·t·trace            → family, in clear; survives an erasure
 	//	H·v·rubric·modseq·uid → nothing: a tombstone
+	//	H·w·delivery id      → nothing: a delivery that is in bucketLive
 	bucketThreads    = []byte("threads")
 	bucketLocated    = []byte("located")    // message id → H·seq, in clear
 	bucketPatients   = []byte("patients")   // L(INS)·H → nothing

@@ -1,6 +1,7 @@
 package storetest
 
 import (
+	"errors"
 	"fmt"
 	"testing"
 	"time"
@@ -59,6 +60,23 @@ func deliveryList(t *testing.T, b *bench) {
 	}
 	b.same("live", names("", 0), live)
 	b.same("page", names(live[1], 2), live[2:4])
+	// Those of one pathway, and of no other; notices about none are of none.
+	q := b.pathway("ccccccc")
+	theirs := &store.Delivery{ID: "01e01", Pathway: q.Code, Mailbox: "a@chu.example", State: store.Queued, Created: noon.Add(time.Hour)}
+	notice := &store.Delivery{ID: "01e02", Mailbox: "desk@chu.example", State: store.Queued, Created: noon.Add(time.Hour)}
+	b.commit(func(t store.Tx) error { return errors.Join(t.PutDelivery(theirs), t.PutDelivery(notice)) })
+	of := func(c store.PathwayCode) []store.DeliveryID {
+		var out []store.DeliveryID
+		for _, d := range got(b, func(v store.View) ([]*store.Delivery, error) { return v.DeliveriesOfPathway(c) }) {
+			out = append(out, d.ID)
+		}
+		return out
+	}
+	b.same("of a pathway", of(p.Code), live)
+	b.same("of another", of(q.Code), []store.DeliveryID{theirs.ID})
+	theirs.State, notice.State = store.Sent, store.Sent
+	b.commit(func(t store.Tx) error { return errors.Join(t.PutDelivery(theirs), t.PutDelivery(notice)) })
+	b.same("none left of another", of(q.Code), []store.DeliveryID(nil))
 	st, err := b.Stats(t.Context())
 	if err != nil || st.Queued != 4 || st.Failed != 2 || !st.OldestUndelivered.Equal(noon) {
 		t.Errorf("figures %+v, %v: want 4 queued, 2 failed, the oldest at noon", st, err)
@@ -69,6 +87,7 @@ func deliveryList(t *testing.T, b *bench) {
 		b.commit(func(t store.Tx) error { return t.PutDelivery(d) })
 	}
 	b.same("fewer", names("", 0), live[2:])
+	b.same("fewer of the pathway", of(p.Code), live[2:])
 	if st, err := b.Stats(t.Context()); err != nil || st.Queued != 3 || st.Failed != 1 || !st.OldestUndelivered.Equal(noon.Add(2*time.Second)) {
 		t.Errorf("figures %+v, %v: want 3 queued, 1 failed, the oldest two seconds later", st, err)
 	}
