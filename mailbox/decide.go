@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"slices"
 
-	"github.com/relais-sante/relais/mailbox/identity"
 	"github.com/relais-sante/relais/mailbox/letter"
 	"github.com/relais-sante/relais/rules"
 	"github.com/relais-sante/relais/store"
@@ -135,76 +134,6 @@ func (h *Hub) checkFacts(v store.View, pl *plan, in *incoming) error {
 	return nil
 }
 
-// checkPatients compares whose documents they are: one message, one child, and
-// that child is the pathway's.
-func (h *Hub) checkPatients(pl *plan, in *incoming) {
-	if h.severalPatients(in.documents) {
-		pl.hold(in, reasonTwoPatients, "")
-	}
-	child := &pl.pathway.Patient
-	for i := range in.documents {
-		d := &in.documents[i]
-		if !d.Structured { // a plain attachment has no identity to check
-			continue
-		}
-		switch h.compare(d, child) {
-		case identity.Different:
-			pl.hold(in, reasonWrongPatient, "")
-		case identity.CannotTell:
-			if pl.prog.MissingIdentity != "file" {
-				pl.hold(in, reasonWrongPatient, "identity-missing")
-			}
-		}
-	}
-}
-
-// compare tells whether a document is the child's: by INS where both have one,
-// else by traits. Everybody the document names must be the child.
-func (h *Hub) compare(d *letter.Document, child *store.Patient) identity.Verdict {
-	v := identity.CannotTell
-	for i := range d.Patients {
-		switch h.comparePatient(&d.Patients[i], child) {
-		case identity.Different:
-			return identity.Different
-		case identity.Same:
-			v = identity.Same
-		}
-	}
-	return v
-}
-
-func (h *Hub) comparePatient(p *letter.Patient, child *store.Patient) identity.Verdict {
-	byTraits := identity.Agree(p.Traits, traits(child))
-	ins, err := identity.ParseINS(child.INS, child.INSOID)
-	if err != nil || ins.IsZero() || p.INS.IsZero() {
-		return byTraits
-	}
-	// A matricule that is right with the names of somebody else is a mix-up,
-	// and one that is wrong is not excused by the right names.
-	if !identity.SameINS(p.INS, ins, h.o.Dev) || byTraits == identity.Different {
-		return identity.Different
-	}
-	return identity.Same
-}
-
-// severalPatients reports whether the documents are of more than one person.
-func (h *Hub) severalPatients(docs []letter.Document) bool {
-	all := letter.Patients(docs)
-	for i := range all {
-		for j := range all[:i] {
-			a, b := &all[i], &all[j]
-			if !a.INS.IsZero() && !b.INS.IsZero() {
-				if !identity.SameINS(a.INS, b.INS, h.o.Dev) {
-					return true
-				}
-			} else if identity.Agree(a.Traits, b.Traits) == identity.Different {
-				return true
-			}
-		}
-	}
-	return false
-}
-
 // comesBack recognises a copy of the hub's own that returns to the pathway it
 // was made for: a box that forwards, two relays that face each other. It was
 // relayed already.
@@ -286,101 +215,4 @@ func (h *Hub) input(pl *plan, in *incoming) rules.Input {
 	}
 	input.Facts = f
 	return input
-}
-
-// compose makes the record of the message from the decision.
-func (h *Hub) compose(pl *plan, in *incoming) *store.Message {
-	d, env := &pl.decision, &in.idx.Envelope
-	m := &store.Message{
-		ID: store.MessageID(h.ids.next(in.now)), Pathway: pl.pathway.Code, Kind: store.KindPost,
-		Received: in.env.Received, Date: env.Date, RFCID: in.rfcID, KnownAs: []string{in.rfcID},
-		Subject: plainSubject(env.Subject), From: in.fromAddr, MailFrom: in.env.MailFrom,
-		Author: pl.writer.author, Rules: matched(d.Trail), Filed: d.Filed,
-		Urgent: d.Urgent || in.urgent(), AckWithin: d.AckWithin, Size: in.idx.Size,
-		BodySum: [32]byte(in.idx.BodySum), Fingerprint: in.fingerprint(pl.pathway.Code), Via: string(in.env.Via),
-	}
-	if m.Received.IsZero() {
-		m.Received = in.now
-	}
-	for _, r := range d.Rubrics {
-		m.Filings = append(m.Filings, store.Filing{Rubric: r, Message: m.ID})
-	}
-	for i := range in.documents {
-		rubric := ""
-		if i < len(d.DocumentRubrics) {
-			rubric = d.DocumentRubrics[i]
-		}
-		m.Documents = append(m.Documents, documentRecord(&in.documents[i], rubric))
-	}
-	m.NotifyTo, _ = h.receiptWanted(in)
-	m.Audience = audience(d, in.documents)
-	if pl.parent != nil {
-		inherit(&m.Audience, pl)
-	}
-	return m
-}
-
-// documentRecord is what is kept of a document.
-func documentRecord(d *letter.Document, rubric string) store.Document {
-	return store.Document{
-		Part: d.Part, Entry: d.Entry, Filename: d.Filename, Title: d.Title, Media: d.Media, Code: d.Code, Class: d.Class,
-		Rubric: rubric, Size: d.Size, SHA256: d.Sum, Confidentiality: d.Confidentiality, Author: d.Author,
-		SetID: d.SetID, Version: d.Version,
-	}
-}
-
-func matched(trail []rules.Outcome) []string {
-	var names []string
-	for _, o := range trail {
-		if o.Matched {
-			names = append(names, o.Rule)
-		}
-	}
-	return names
-}
-
-// plainSubject is the subject people are shown: the hub's tag and the XDM
-// prefix of hospital records taken off.
-func plainSubject(s string) string {
-	s = letter.CutTag(s)
-	if rest, ok := letter.CutXDM(s); ok {
-		return rest
-	}
-	return s
-}
-
-func audience(d *rules.Decision, docs []letter.Document) store.Audience {
-	a := store.Audience{All: d.All, To: d.To, Limited: d.Limited, Only: d.Only, HasDocs: len(docs) > 0}
-	for _, g := range d.Grants {
-		a.Grants = append(a.Grants, store.Grant{Rule: g.Rule, Roles: g.Roles, Rubrics: g.Rubrics})
-	}
-	for i := range docs {
-		if docs[i].Code == "" {
-			a.Untyped = true
-		}
-	}
-	return a
-}
-
-// inherit limits an answer to those who may see what it answers: its limits
-// hold for the answer as well. The authors of what it answers see it too.
-func inherit(a *store.Audience, pl *plan) {
-	of := &pl.parent.Audience
-	if of.Limited {
-		limit(a, of.Only)
-	}
-	if of.Inherited {
-		limit(a, of.InheritedOnly)
-	}
-	if id := pl.parent.Author.Member; id != "" {
-		a.Answered = append(a.Answered, id)
-	}
-}
-
-func limit(a *store.Audience, only []string) {
-	if !a.Inherited {
-		a.Inherited, a.InheritedOnly = true, slices.Clone(only)
-		return
-	}
-	a.InheritedOnly = slices.DeleteFunc(a.InheritedOnly, func(role string) bool { return !slices.Contains(only, role) })
 }
