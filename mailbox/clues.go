@@ -86,7 +86,10 @@ func (h *Hub) clues(v store.View, in *incoming) ([]clue, error) {
 		if err != nil {
 			return nil, fmt.Errorf("looking up a patient: %w", err)
 		}
-		add(clueINS, h.ofProgramme(v, codes, in)...)
+		if codes, err = h.ofProgramme(v, codes, in); err != nil {
+			return nil, err
+		}
+		add(clueINS, codes...)
 	}
 	return cs, nil
 }
@@ -166,7 +169,7 @@ func (h *Hub) pathwaysOfID(v store.View, id string) ([]store.PathwayCode, error)
 
 // ofProgramme keeps the pathways of the programme written to (PROGRAMME@), and
 // those that are not over: a child followed again has an old pathway.
-func (h *Hub) ofProgramme(v store.View, codes []store.PathwayCode, in *incoming) []store.PathwayCode {
+func (h *Hub) ofProgramme(v store.View, codes []store.PathwayCode, in *incoming) ([]store.PathwayCode, error) {
 	programme := ""
 	for _, r := range in.env.Rcpts {
 		programme = r.Programme
@@ -174,7 +177,13 @@ func (h *Hub) ofProgramme(v store.View, codes []store.PathwayCode, in *incoming)
 	var kept []store.PathwayCode
 	for _, c := range codes {
 		p, err := h.follow(v, c)
-		if err != nil || programme != "" && p.Programme != programme {
+		if errors.Is(err, store.ErrNotFound) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		if programme != "" && p.Programme != programme {
 			continue
 		}
 		if programme != "" && p.Status == store.PathwayClosed {
@@ -182,7 +191,7 @@ func (h *Hub) ofProgramme(v store.View, codes []store.PathwayCode, in *incoming)
 		}
 		kept = append(kept, p.Code)
 	}
-	return kept
+	return kept, nil
 }
 
 // patientNumbers lists the distinct INS of the documents.

@@ -2,6 +2,7 @@ package mailbox
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -36,8 +37,12 @@ func (h *Hub) reopen(ctx context.Context, held *store.Held, given assignment) (*
 	err := h.view(ctx, func(v store.View) error {
 		for _, addr := range held.Rcpts {
 			r, err := h.resolve(v, addr)
+			var gone *Refusal
+			if errors.As(err, &gone) {
+				continue // no such address any more; what was given by hand decides
+			}
 			if err != nil {
-				continue // gone since; what was given by hand decides
+				return err
 			}
 			if given.pathway != "" && r.Pathway != given.pathway {
 				r.Rubric = "" // of the other pathway

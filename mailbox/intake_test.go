@@ -451,7 +451,7 @@ func TestAutomaticMailIsRecordedOnly(t *testing.T) {
 
 func TestThreadOfAnswers(t *testing.T) {
 	h := newHouse(t)
-	post := h.post(written{from: "roux@chu.test", to: string(h.child), id: "a0@chu.test", subject: "Fil", text: "0"})
+	h.post(written{from: "roux@chu.test", to: string(h.child), id: "a0@chu.test", subject: "Fil", text: "0"})
 	last := h.relay()["moreau@chu.test"][0]
 	who := []string{"moreau@chu.test", "roux@chu.test"}
 	root := "<parcours." + string(h.child) + "@parcours.test>"
@@ -477,7 +477,6 @@ func TestThreadOfAnswers(t *testing.T) {
 			t.Fatalf("answer %d: subject %q", i, last.header["subject"])
 		}
 	}
-	_ = post
 }
 
 func TestConsentComesFirst(t *testing.T) {

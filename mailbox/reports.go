@@ -136,8 +136,11 @@ func (h *Hub) findReported(v store.View, p *store.Pathway, r *report, ids report
 				continue
 			}
 			m, err := v.Message(ref.Pathway, ref.Message)
-			if err != nil {
+			if errors.Is(err, store.ErrNotFound) {
 				continue
+			}
+			if err != nil {
+				return fmt.Errorf("reading message %s: %w", ref.Message, err)
 			}
 			r.message = m
 			r.delivery, err = lastCopy(v, m, r.box)
