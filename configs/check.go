@@ -173,32 +173,6 @@ func (c *checker) outbound() {
 	}
 }
 
-func (c *checker) operators() {
-	names := map[string]bool{}
-	for i, o := range c.Operators {
-		for _, key := range []struct{ name, value string }{
-			{"name", o.Name}, {"address", o.Address}, {"imap", o.IMAP.Address}, {"smtp", o.SMTP.Address},
-		} {
-			if key.value == "" {
-				c.at(missing, nil, "operator", i, key.name)
-			}
-		}
-		if o.Name != "" && names[o.Name] {
-			c.at(twice, map[string]any{"value": o.Name}, "operator", i, "name")
-		}
-		names[o.Name] = true
-		if o.Auth != "certificate" && o.Secret == (Secret{}) {
-			c.at(missing, nil, "operator", i, "secret")
-		}
-		if o.Auth == "certificate" && (o.Cert == "" || o.Key == "") {
-			c.at(missing, nil, "operator", i, "cert")
-		}
-		if o.Auth == "xoauth2" && o.Issuer == "" {
-			c.at(missing, nil, "operator", i, "issuer")
-		}
-	}
-}
-
 // clamd: messages go to it in clear, and every one of them must fit.
 func (c *checker) clamd() {
 	a := c.Clamd.Address
@@ -279,6 +253,11 @@ const (
 	noAuthorities  strict.TextID = "check.no-authorities"
 	noSmarthostDN  strict.TextID = "check.no-smarthost-dn"
 	noOperator     strict.TextID = "check.no-operator"
+	badIssuer      strict.TextID = "check.bad-issuer"
+	badDiscovery   strict.TextID = "check.bad-discovery"
+	badFolder      strict.TextID = "check.bad-imap-folder"
+	badAddress     strict.TextID = "check.not-address"
+	ownDomain      strict.TextID = "check.own-domain"
 	badClamd       strict.TextID = "check.bad-clamd"
 	clamdSmaller   strict.TextID = "check.clamd-smaller"
 	insideData     strict.TextID = "check.inside-data"

@@ -125,19 +125,29 @@ type Outbound struct {
 
 // Operator is one section [[operator]].
 type Operator struct {
-	Name     string   `toml:"name" fr:"Nom court, pour les listes." en:"Short name, for lists."`
-	Address  string   `toml:"address" fr:"Adresse de la boîte." en:"Address of the box."`
-	IMAP     Endpoint `toml:"imap" fr:"Serveur IMAP : starttls://hôte:port ou tls://hôte:port ; sans préfixe, TLS." en:"IMAP server: starttls://host:port or tls://host:port; without prefix, TLS."`
-	SMTP     Endpoint `toml:"smtp" fr:"Serveur de dépôt, écrit de même." en:"Submission server, written likewise."`
-	Auth     string   `toml:"auth" default:"certificate" enum:"certificate,password,xoauth2" fr:"Authentification : certificate, password, xoauth2." en:"Authentication: certificate, password, xoauth2."`
-	Username string   `toml:"username" fr:"Nom de connexion ; sinon l'adresse." en:"Login name; otherwise the address."`
-	Secret   Secret   `toml:"secret" fr:"Mot de passe ou secret de client : file:CHEMIN, credential:NOM (systemd) ou env:NOM." en:"Password or client secret: file:PATH, credential:NAME (systemd) or env:NAME."`
-	ClientID string   `toml:"client_id" fr:"Identifiant de client OpenID Connect, pour xoauth2." en:"OpenID Connect client id, for xoauth2."`
-	Issuer   string   `toml:"issuer" fr:"Adresse du fournisseur d'identité, pour xoauth2." en:"Address of the identity provider, for xoauth2."`
-	Cert     Path     `toml:"cert" fr:"Certificat de client ; sinon celui de [tls]." en:"Client certificate; otherwise that of [tls]."`
-	Key      Path     `toml:"key" fr:"Sa clé privée." en:"Its private key."`
-	Done     string   `toml:"done" fr:"Dossier où ranger ce qui a été pris ; sinon les messages y restent, marqués lus." en:"Folder for what has been taken; otherwise messages stay, marked as read."`
-	Poll     Duration `toml:"poll" default:"1m" min:"1s" fr:"Intervalle des relèves là où le serveur ne prévient pas (IDLE)." en:"Interval of looks where the server does not tell (IDLE)."`
+	Name      string   `toml:"name" fr:"Nom court, pour les listes." en:"Short name, for lists."`
+	Address   string   `toml:"address" fr:"Adresse de la boîte." en:"Address of the box."`
+	Programme string   `toml:"programme" fr:"Programme de la boîte ; facultatif s'il n'y en a qu'un." en:"Programme of the box; optional where there is only one."`
+	IMAP      Endpoint `toml:"imap" fr:"Serveur IMAP : starttls://hôte:port ou tls://hôte:port ; sans préfixe, TLS. Son certificat doit porter ce nom d'hôte et venir d'une autorité de tls.authorities." en:"IMAP server: starttls://host:port or tls://host:port; without prefix, TLS. Its certificate must bear this host name and come from an authority of tls.authorities."`
+	SMTP      Endpoint `toml:"smtp" fr:"Serveur de dépôt, écrit et reconnu de même." en:"Submission server, written and recognised likewise."`
+	Auth      string   `toml:"auth" default:"certificate" enum:"certificate,password,xoauth2,oauthbearer" fr:"Authentification : certificate (SASL EXTERNAL), password, xoauth2 ou oauthbearer (jeton OpenID Connect)." en:"Authentication: certificate (SASL EXTERNAL), password, xoauth2 or oauthbearer (OpenID Connect token)."`
+	Username  string   `toml:"username" fr:"Nom de connexion ; sinon l'adresse ou, avec certificate, celui que le serveur lit dans le certificat." en:"Login name; otherwise the address or, with certificate, what the server reads in the certificate."`
+	Secret    Secret   `toml:"secret" fr:"Mot de passe ou secret de client : file:CHEMIN, credential:NOM (systemd) ou env:NOM." en:"Password or client secret: file:PATH, credential:NAME (systemd) or env:NAME."`
+
+	Issuer            string   `toml:"issuer" fr:"Adresse (https) du fournisseur d'identité, pour un jeton." en:"Address (https) of the identity provider, for a token."`
+	Discovery         string   `toml:"discovery" default:".well-known/openid-configuration" fr:"Document de découverte, sous issuer ; Pro Santé Connect : .well-known/wallet-openid-configuration." en:"Discovery document, below issuer; Pro Santé Connect: .well-known/wallet-openid-configuration."`
+	IssuerAuthorities Path     `toml:"issuer_authorities" fr:"Autorités (PEM) du certificat du fournisseur d'identité ; sinon celles du système." en:"Authorities (PEM) of the identity provider's certificate; otherwise those of the system."`
+	ClientID          string   `toml:"client_id" fr:"Identifiant de client OpenID Connect." en:"OpenID Connect client id."`
+	Grant             string   `toml:"grant" default:"client_credentials" enum:"client_credentials,refresh_token" fr:"Comment le jeton est obtenu : client_credentials (le relais pour lui-même) ou refresh_token (au nom d'une personne)." en:"How the token is had: client_credentials (the hub for itself) or refresh_token (in a person's name)."`
+	RefreshToken      Secret   `toml:"refresh_token" fr:"Premier jeton de rafraîchissement, écrit comme secret ; les suivants sont gardés scellés." en:"First refresh token, written like secret; those that follow are kept sealed."`
+	Scopes            []string `toml:"scopes" default:"openid" fr:"Portées demandées ; Pro Santé Connect : openid, scope_all." en:"Scopes asked for; Pro Santé Connect: openid, scope_all."`
+
+	Cert  Path     `toml:"cert" fr:"Certificat de client ; sinon celui de [tls]." en:"Client certificate; otherwise that of [tls]."`
+	Key   Path     `toml:"key" fr:"Sa clé privée." en:"Its private key."`
+	Inbox string   `toml:"inbox" default:"INBOX" fr:"Dossier relevé." en:"Folder that is read."`
+	Done  string   `toml:"done" fr:"Dossier où ranger ce qui a été pris ; sinon les messages y restent, marqués lus." en:"Folder for what has been taken; otherwise messages stay, marked as read."`
+	Aside string   `toml:"aside" fr:"Dossier où mettre de côté ce qui ne peut être pris ; sinon les messages y restent, marqués importants (\\Flagged)." en:"Folder for what cannot be taken; otherwise messages stay, marked as flagged (\\Flagged)."`
+	Poll  Duration `toml:"poll" default:"1m" min:"1s" fr:"Intervalle des relèves là où le serveur ne prévient pas (IDLE)." en:"Interval of looks where the server does not tell (IDLE)."`
 }
 
 // Triage is the section [triage].

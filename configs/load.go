@@ -105,7 +105,7 @@ func (c *Config) finish() {
 				e.Mode = ImplicitTLS
 			}
 		}
-		if o.Username == "" {
+		if o.Username == "" && o.Auth != AuthCertificate {
 			o.Username = o.Address
 		}
 		if o.Cert == "" && o.Key == "" {
@@ -149,7 +149,8 @@ func resolve(v reflect.Value, dir string) {
 	}
 }
 
-// LoadProgrammes loads the programme files; see [rules.LoadFS].
+// LoadProgrammes loads the programme files; see [rules.LoadFS]. That a setting
+// names one of them is checked here, too.
 func (c *Config) LoadProgrammes() (*rules.Set, []Problem) {
 	dir, base := filepath.Split(filepath.Clean(string(c.Programmes)))
 	if dir == "" {
@@ -159,5 +160,8 @@ func (c *Config) LoadProgrammes() (*rules.Set, []Problem) {
 	for i := range problems {
 		problems[i].File = filepath.Join(dir, problems[i].File)
 	}
-	return set, problems
+	if strict.Fatal(problems) { // which programmes there would be is not known
+		return set, problems
+	}
+	return set, append(problems, c.operatorProgrammes(set)...)
 }

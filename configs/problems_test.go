@@ -58,7 +58,17 @@ relais.toml:17:3: "operator.address" is missing or empty.
 relais.toml:17:3: "operator.imap" is missing or empty.
 relais.toml:17:3: "operator.smtp" is missing or empty.
 relais.toml:17:3: "operator.secret" is missing or empty.
+relais.toml:17:3: "operator.client_id" is missing or empty.
 relais.toml:17:3: "operator.issuer" is missing or empty.`},
+		{"operator's address", `[keys]`, operator("address = \"boite\"") + "[keys]", `relais.toml:21:1: "operator.address": "boite" is not a mail address, *`},
+		{"operator's box in the own domain", `[keys]`, operator("address = \"a@parcours.example.mssante.fr\"") + "[keys]", `relais.toml:21:1: "operator.address": "a@parcours.example.mssante.fr" is in *`},
+		{"one box twice", `[keys]`, operator("name = \"b\"") + operator("") + "[keys]", `relais.toml:24:1: "operator.address": "a@b.example" is taken already, *`},
+		{"operator in clear", `[keys]`, operator("auth = \"xoauth2\"\nsecret = \"s\"\nclient_id = \"c\"\nissuer = \"http://idp.example/x\"") + "[keys]", `relais.toml:25:1: "operator.issuer": "http://idp.example/x" is not the address of an identity provider. *`},
+		{"a document elsewhere", `[keys]`, operator("auth = \"oauthbearer\"\nsecret = \"s\"\nclient_id = \"c\"\nissuer = \"https://idp.example/x\"\ndiscovery = \"https://other.example/\"") + "[keys]", `relais.toml:26:1: "operator.discovery": "https://other.example/" is not a path *`},
+		{"no first token", `[keys]`, operator("auth = \"xoauth2\"\ngrant = \"refresh_token\"\nclient_id = \"c\"\nissuer = \"https://idp.example\"") + "[keys]", `relais.toml:17:3: "operator.refresh_token" is missing or empty.`},
+		{"half a certificate", `[keys]`, operator("auth = \"password\"\nsecret = \"s\"\ncert = \"c.pem\"") + "[keys]", `relais.toml:17:3: "operator.key" is missing or empty.`},
+		{"taken back to the inbox", `[keys]`, operator("done = \"Inbox\"") + "[keys]", `relais.toml:22:1: "operator.done": "Inbox" is taken already, *`},
+		{"not a folder", `[keys]`, operator("aside = \"a*\"") + "[keys]", `relais.toml:22:1: "operator.aside": "a*" cannot be the name of a folder of the box: *`},
 		{"operators of one name", `[keys]`, strings.Repeat("[[operator]]\nname = \"a\"\naddress = \"a@b.example\"\nimap = \"h:993\"\nsmtp = \"h:465\"\n", 2) + "[keys]", `relais.toml:23:1: "operator.name": "a" is taken already, *`},
 		{"bad secret", `[keys]`, "[keys]\nhub_key = \"vault:x\"", `relais.toml:18:1: "keys.hub_key" says where the secret is kept: *`},
 		{"no hub key", `[keys]`, "[keys]\nhub_key = \"\"", `relais.toml:18:1: "keys.hub_key" is missing or empty.`},
@@ -121,4 +131,16 @@ func matches(pattern, text string) bool {
 		_, rest, ok = strings.Cut(rest, part)
 	}
 	return ok && rest == ""
+}
+
+// operator is a box at an operator that is complete; lines replace its own.
+func operator(lines string) string {
+	all := "[[operator]]\n"
+	for _, own := range []string{`name = "a"`, `address = "a@b.example"`, `imap = "h:993"`, `smtp = "h:465"`} {
+		key, _, _ := strings.Cut(own, " ")
+		if !strings.HasPrefix(lines, key+" ") && !strings.Contains(lines, "\n"+key+" ") {
+			all += own + "\n"
+		}
+	}
+	return all + lines + "\n"
 }
