@@ -23,7 +23,7 @@ func TestReplies(t *testing.T) {
 		answers = append(answers, answerTo(&mailbox.Refusal{Reason: reason}))
 	}
 	for _, reason := range trust.Reasons() {
-		if reason == trust.WrongOperator || reason == trust.DomainNotListed {
+		if reason == trust.WrongOperator || reason == trust.WrongHost || reason == trust.DomainNotListed {
 			continue // said of servers that the hub calls
 		}
 		answers = append(answers, answerTo(&trust.Distrust{Reason: reason}))

@@ -127,3 +127,17 @@ func (g *Guard) VerifySmarthost(cs tls.ConnectionState, dn string) (Identity, er
 	}
 	return identity, nil
 }
+
+// VerifyHost judges a server that is known by its host name: an operator's, of
+// which the hub is a client. Its certificate must bear the name (RFC 6125).
+// Every error is a [*Distrust].
+func (g *Guard) VerifyHost(cs tls.ConnectionState, host string) (Identity, error) {
+	identity, err := g.current.Load().identify(cs.PeerCertificates, x509.ExtKeyUsageServerAuth, g.now())
+	if err != nil {
+		return Identity{}, err
+	}
+	if err := cs.PeerCertificates[0].VerifyHostname(host); err != nil {
+		return Identity{}, distrust(WrongHost, err)
+	}
+	return identity, nil
+}

@@ -277,6 +277,26 @@ func TestOutbound(t *testing.T) {
 			t.Errorf("smarthost, %s: %v", c.name, err)
 		}
 	}
+	imap := server(issue(t, h.authority, Request{Name: dnCHU2, Hosts: []string{"imap.chu.example", "127.0.0.1"}}))
+	old := server(issue(t, h.authority, Request{Name: dnCHU2, Hosts: []string{"imap.chu.example"}, NotAfter: time.Now().Add(-time.Minute)}))
+	for _, c := range []struct {
+		name string
+		cs   tls.ConnectionState
+		host string
+		want Reason
+	}{
+		{"good", imap, "imap.chu.example", ""},
+		{"by number", imap, "127.0.0.1", ""},
+		{"other name", imap, "imap.chg.example", WrongHost},
+		{"no name", imap, "", WrongHost},
+		{"expired", old, "imap.chu.example", Expired},
+		{"stranger", stranger, "imap.chu.example", UnknownAuthority},
+		{"nobody", tls.ConnectionState{}, "imap.chu.example", NoCertificate},
+	} {
+		if _, err := g.VerifyHost(c.cs, c.host); reason(err) != c.want || (err == nil) != (c.want == "") {
+			t.Errorf("host, %s: %v", c.name, err)
+		}
+	}
 }
 
 // A resumed session still shows the peer's certificate, so that it is judged

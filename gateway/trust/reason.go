@@ -17,6 +17,7 @@ const (
 	WrongUsage        Reason = "wrong-usage"    // its extended key usage excludes this use
 	NotListed         Reason = "not-listed"     // its name is nowhere on the white list
 	WrongOperator     Reason = "wrong-operator" // its name is not the one expected here
+	WrongHost         Reason = "wrong-host"     // it does not bear the host name of the settings
 	DomainNotListed   Reason = "domain-not-listed"
 )
 
@@ -24,7 +25,7 @@ const (
 func Reasons() []Reason {
 	return []Reason{
 		NoCertificate, BadCertificate, UnknownAuthority, Expired, NotYetValid,
-		Revoked, RevocationUnknown, WrongUsage, NotListed, WrongOperator, DomainNotListed,
+		Revoked, RevocationUnknown, WrongUsage, NotListed, WrongOperator, WrongHost, DomainNotListed,
 	}
 }
 
