@@ -134,7 +134,7 @@ const (
 	OwnedByPathway OwnerKind = "pathway"
 	OwnedByTriage  OwnerKind = "triage"  // one key per held message
 	OwnedByBox     OwnerKind = "box"     // a citizen's box: its address is an INS
-	OwnedByAccount OwnerKind = "account" // private IMAP folders
+	OwnedByAccount OwnerKind = "account" // an account and its private IMAP folders
 	OwnedByHub     OwnerKind = "hub"     // rows about no patient
 	OwnedByTrace   OwnerKind = "trace"
 )
@@ -176,6 +176,16 @@ type View interface {
 
 	Box(Address) (*Box, error)
 	Boxes(after Address, limit int) ([]*Box, error) // in order of the keyed hash
+
+	Account(AccountID) (*Account, error)
+	// AccountNamed finds by Account.Username.
+	AccountNamed(username string) (*Account, error)
+	// AccountsOfBox lists the accounts of a box, oldest first.
+	AccountsOfBox(Address) ([]*Account, error)
+	// AccountOfCertificate finds by the fingerprint of a credential that is not
+	// revoked.
+	AccountOfCertificate(fingerprint []byte) (*Account, error)
+	Accounts(after AccountID, limit int) ([]*Account, error)
 
 	Message(PathwayCode, MessageID) (*Message, error)
 	// Thread lists a pathway's messages in the order they were filed.
@@ -246,6 +256,11 @@ type Tx interface {
 	// box and name follow.
 	PutPathway(p *Pathway) error
 	PutBox(b *Box) error
+	// PutAccount writes a if the stored revision is still a.Revision (else
+	// ErrConflict), and sets a.Revision to the new one. Username and Mailbox
+	// never change. A username or a live certificate that another account has is
+	// ErrConflict too. The account's key must exist.
+	PutAccount(a *Account) error
 
 	// FileMessage stores a new message of m.Pathway: takes the draft, wraps
 	// its session key to the pathway's key, gives m its Seq, Blob and the UID

@@ -34,6 +34,8 @@ var (
 	bucketTeams      = []byte("teams")      // L(address)·H → nothing
 	bucketNames      = []byte("names")      // L(name key)·H → nothing
 	bucketBoxes      = []byte("boxes")      // L(address) → owned Box
+	bucketAccounts   = []byte("accounts")   // account id → Account, its key
+	bucketLogins     = []byte("logins")     // L(username or certificate) → account id; L(box)·id → nothing
 	bucketIDs        = []byte("ids")        // L(Message-ID)·^number → owned MessageRef
 	bucketPrints     = []byte("prints")     // L(fingerprint) → owned MessageRef
 	bucketDeliveries = []byte("deliveries") // id → owned Delivery
@@ -52,7 +54,7 @@ var (
 
 	buckets = [][]byte{
 		bucketMeta, bucketPathways, bucketThreads, bucketLocated, bucketPatients, bucketTeams, bucketNames,
-		bucketBoxes, bucketIDs, bucketPrints, bucketDeliveries, bucketLive, bucketHeld, bucketHeldIndex,
+		bucketBoxes, bucketAccounts, bucketLogins, bucketIDs, bucketPrints, bucketDeliveries, bucketLive, bucketHeld, bucketHeldIndex,
 		bucketHeldOf, bucketHeldPrints, bucketItems, bucketDue, bucketLeases, bucketTraces, bucketHeads,
 		bucketSettings, bucketLarge,
 	}

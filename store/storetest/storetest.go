@@ -37,6 +37,8 @@ func Run(t *testing.T, fresh Fresh) {
 		{"stale revision", staleRevision},
 		{"look-ups follow", lookupsFollow},
 		{"boxes", boxes},
+		{"accounts", accounts},
+		{"account look-ups", accountLookups},
 		{"settings", settings},
 		{"messages", messages},
 		{"message sizes", messageSizes},
