@@ -124,6 +124,10 @@ type Message struct {
 	BodySum [32]byte `cbor:"34,keyasint"`
 	// Filed says by what the rubrics were chosen (rules.Decision.Filed).
 	Filed string `cbor:"35,keyasint,omitempty"`
+	// Boxes are those whose INBOX it is in: it was addressed to them.
+	Boxes []BoxUID `cbor:"36,keyasint,omitempty"`
+	// ModSeq is that of the last write, the engine's.
+	ModSeq uint64 `cbor:"37,keyasint"`
 }
 
 // Rubrics lists the ids of the rubrics the message is filed in; of one that was

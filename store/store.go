@@ -94,6 +94,11 @@ type Store interface {
 	// prefix share one channel. It is a hint: also poll.
 	Wake(prefix string) <-chan struct{}
 
+	// Watch returns a channel that gets a value (at most one waiting) after a
+	// commit that changed what one of the topics names: see the Topic methods.
+	// It is a hint. Call stop when done.
+	Watch(topics ...string) (c <-chan struct{}, stop func())
+
 	// Stats are cheap figures for status and metrics.
 	Stats(ctx context.Context) (Stats, error)
 
@@ -210,6 +215,32 @@ type View interface {
 	Filed(code PathwayCode, rubric string, after uint32, limit int) ([]Filing, error)
 	// Vanished lists tombstones with a modseq above since.
 	Vanished(code PathwayCode, rubric string, since uint64) ([]Tombstone, error)
+	// Updated lists the messages of a pathway that UpdateMessage wrote above a
+	// modseq, each once, in order of their modseq.
+	Updated(code PathwayCode, since uint64) ([]MessageID, error)
+	// InboxValidity is the UIDVALIDITY of every box's INBOX.
+	InboxValidity() uint32
+
+	// Reader is what an account has in all; one that has nothing yet is empty.
+	Reader(AccountID) (*Reader, error)
+	// Folders lists the private folders of an account, dropped ones included.
+	Folders(AccountID) ([]*Folder, error)
+	Folder(AccountID, FolderID) (*Folder, error)
+	// Entries lists what is in a folder in UID order, after a UID.
+	Entries(a AccountID, f FolderID, after uint32, limit int) ([]Entry, error)
+	Entry(AccountID, FolderID, uint32) (*Entry, error)
+	// EntryChanges lists, in order of their modseq, entries changed or gone
+	// above since; those that were only added are not among them.
+	EntryChanges(a AccountID, f FolderID, since uint64) ([]Change, error)
+	Mail(AccountID, MailID) (*Mail, error)
+	// MailIndex is the encoded letter.Index of a private message.
+	MailIndex(AccountID, MailID) ([]byte, error)
+	// Marks lists what an account has set on the messages of a pathway.
+	Marks(AccountID, PathwayCode) ([]ReaderMark, error)
+	Mark(AccountID, MessageRef) (*ReaderMark, error)
+	// MarkChanges lists marks set above a modseq, in its order, in all pathways
+	// that were not erased.
+	MarkChanges(a AccountID, since uint64) ([]ReaderMark, error)
 
 	Delivery(DeliveryID) (*Delivery, error)
 	// Deliveries of one message, in the order they were made.
@@ -272,6 +303,7 @@ type Tx interface {
 	// record is removed; its key is to be dropped after the commit.
 	FileHeld(m *Message, index []byte, h HeldID) error
 	// UpdateMessage rewrites m, except for Seq and Blob, which are the engine's.
+	// Both writes give a UID to each of m.Boxes that has none.
 	// Filings added get a UID, filings gone a tombstone, filings whose ModSeq
 	// the caller set to 0 a new modseq; new KnownAs get their look-up.
 	UpdateMessage(m *Message) error
@@ -293,6 +325,23 @@ type Tx interface {
 	// Claim leases up to max items of a lane due at or before now: due moves
 	// to now+lease, Token grows, Owner is set. It is durable with the commit.
 	Claim(lane string, now time.Time, lease time.Duration, owner string, max int) ([]Item, error)
+
+	// PutReader writes the reader's own fields.
+	PutReader(AccountID, *Reader) error
+	// PutFolder writes a folder; a new one gets its counters.
+	PutFolder(AccountID, *Folder) error
+	// DropFolder removes an empty folder: ErrConflict if it is not.
+	DropFolder(AccountID, FolderID) error
+	// AddEntry puts a message into a folder and gives it UID and modseq: a new
+	// private one (the draft, e.Mail named by the caller), one that is in a
+	// folder already (no draft, e.Mail), or a pathway's (e.Of).
+	AddEntry(a AccountID, f FolderID, e *Entry, index []byte, d Draft) error
+	// UpdateEntry writes the flags of an entry and gives it a new modseq.
+	UpdateEntry(a AccountID, f FolderID, e *Entry) error
+	// DropEntry takes an entry away, and its private message with the last one.
+	DropEntry(AccountID, FolderID, uint32) error
+	// PutMark writes a mark and gives it a new modseq.
+	PutMark(AccountID, *ReaderMark) error
 
 	Trace(t Trace) error
 	PutSetting(name string, value []byte) error

@@ -98,6 +98,7 @@ func (t *tx) putAccount(a *store.Account) error {
 	revision := a.Revision
 	t.restore = append(t.restore, func() { a.Revision = revision })
 	a.Revision++
+	t.touched(a.ID.Topic())
 	if err := t.put(bucketAccounts, []byte(a.ID), a.ID.Owner(), a); err != nil {
 		return err
 	}

@@ -107,6 +107,7 @@ type Store struct {
 	segs      segments
 	pathways  pathwayCache
 	wakes     wakes
+	watches   watches
 }
 
 var _ store.Store = (*Store)(nil)

@@ -38,6 +38,9 @@ type view struct {
 	// written in one go is about one pathway.
 	code   store.PathwayCode
 	handed seal.Handle
+	// The same of the account.
+	account       store.AccountID
+	accountHanded seal.Handle
 }
 
 var _ store.View = (*view)(nil)

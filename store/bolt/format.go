@@ -26,6 +26,7 @@ var (
 	//	H·f·rubric·uid       → modseq and message id
 	//	H·r·rubric           → RubricState
 	//	H·t·trace            → family, in clear; survives an erasure
+	//	H·u·modseq           → id of a message that was rewritten, in clear
 	//	H·v·rubric·modseq·uid → nothing: a tombstone
 	//	H·w·delivery id      → nothing: a delivery that is in bucketLive
 	bucketThreads    = []byte("threads")
@@ -51,12 +52,25 @@ var (
 	bucketHeads      = []byte("heads")      // family → chainHead, trace key
 	bucketSettings   = []byte("settings")   // name → value, hub key
 	bucketLarge      = []byte("large")      // name of a large segment → nothing
+	// bucketReaders holds what readers have of their own side by side. "A" is the
+	// handle of an account, whose key seals what is not in clear; "F" is the first
+	// half of L(folder):
+	//
+	//	A·c·F·modseq·uid    → whether it is gone, in clear: an entry changed
+	//	A·e·F·uid           → Entry
+	//	A·f·folder id       → Folder
+	//	A·k·H·message id    → Mark
+	//	A·l·modseq          → H·message id of a mark, in clear
+	//	A·m·mail id         → Mail
+	//	A·r                 → Reader
+	//	A·x·mail id         → letter index
+	bucketReaders = []byte("readers")
 
 	buckets = [][]byte{
 		bucketMeta, bucketPathways, bucketThreads, bucketLocated, bucketPatients, bucketTeams, bucketNames,
 		bucketBoxes, bucketAccounts, bucketLogins, bucketIDs, bucketPrints, bucketDeliveries, bucketLive, bucketHeld, bucketHeldIndex,
 		bucketHeldOf, bucketHeldPrints, bucketItems, bucketDue, bucketLeases, bucketTraces, bucketHeads,
-		bucketSettings, bucketLarge,
+		bucketSettings, bucketLarge, bucketReaders,
 	}
 
 	keyFormat = []byte("format")
@@ -86,6 +100,8 @@ type state struct {
 	Trace    uint64 `cbor:"5,keyasint"` // last trace, over both families
 	Number   uint64 `cbor:"6,keyasint"` // orders look-ups and deliveries
 	Lease    uint64 `cbor:"7,keyasint"` // last fencing token
+	ModSeq   uint64 `cbor:"8,keyasint"` // last one given
+	Arrival  uint32 `cbor:"9,keyasint"` // last UID given in an INBOX, over all boxes
 
 	Pathways     int64 `cbor:"10,keyasint"`
 	Messages     int64 `cbor:"11,keyasint"`
@@ -114,7 +130,7 @@ func create(s *Store, btx *bolt.Tx) error {
 			return err
 		}
 	}
-	st := state{Validity: max(1, uint32(s.o.Clock().Unix()))}
+	st := state{Validity: max(1, uint32(s.o.Clock().Unix())), ModSeq: 1}
 	t := tx{view: view{s: s, tx: btx}}
 	return t.put(bucketMeta, keyState, hubOwner, &st)
 }

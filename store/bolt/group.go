@@ -152,6 +152,7 @@ func (g *group) publish(ran []*request) {
 			}
 		}
 		s.wakes.wake(r.tx.lanes)
+		s.watches.wake(r.tx.topics)
 	}
 }
 

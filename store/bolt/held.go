@@ -163,15 +163,26 @@ func (t *tx) DropHeld(id store.HeldID) error {
 	if err == nil {
 		err = t.removeHeld(h)
 	}
-	if err == nil && h.Blob != nil && strings.HasPrefix(h.Blob.Segment, largePrefix) {
-		if err = t.drop(bucketLarge, []byte(h.Blob.Segment)); err == nil {
-			t.state.SegmentBytes -= segHead + int64(recHead) + h.Blob.Length
-			t.orphans = append(t.orphans, h.Blob.Segment)
-		}
+	if err == nil {
+		err = t.dropLarge(h.Blob)
 	}
 	if err != nil {
 		return fmt.Errorf("dropping held message %s: %w", id, err)
 	}
+	return nil
+}
+
+// dropLarge removes the file of a large message that nothing names any more;
+// small ones stay in their segment, unreadable once their key is gone.
+func (t *tx) dropLarge(b *store.Blob) error {
+	if b == nil || !strings.HasPrefix(b.Segment, largePrefix) {
+		return nil
+	}
+	if err := t.drop(bucketLarge, []byte(b.Segment)); err != nil {
+		return err
+	}
+	t.state.SegmentBytes -= segHead + int64(recHead) + b.Length
+	t.orphans = append(t.orphans, b.Segment)
 	return nil
 }
 

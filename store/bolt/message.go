@@ -221,6 +221,9 @@ func (t *tx) fileRows(m *store.Message, index []byte) error {
 		return store.ErrConflict
 	}
 	m.Seq = t.nextSeq(m.Pathway)
+	m.ModSeq = t.modSeq()
+	t.arrive(m, nil)
+	t.touched(m.Pathway.Topic())
 	seq, owner := u64(m.Seq), pathwayOwner(m.Pathway)
 	for i := range m.Filings {
 		if err := t.addFiling(m, &m.Filings[i]); err != nil {
@@ -297,7 +300,12 @@ func (t *tx) UpdateMessage(m *store.Message) error {
 	if err != nil {
 		return fmt.Errorf("updating a message: %w", err)
 	}
-	m.Seq, m.Blob = old.Seq, old.Blob // the engine's own
+	m.Seq, m.Blob, m.ModSeq = old.Seq, old.Blob, t.modSeq() // the engine's own
+	t.arrive(m, old.Boxes)
+	t.touched(m.Pathway.Topic())
+	if err := t.noteUpdate(m, old.ModSeq); err != nil {
+		return fmt.Errorf("updating message %s: %w", m.ID, err)
+	}
 	if err := t.refile(old, m); err != nil {
 		return fmt.Errorf("updating message %s: %w", m.ID, err)
 	}

@@ -109,6 +109,10 @@ func (t *tx) PutPathway(p *store.Pathway) error {
 	revision := p.Revision
 	t.restore = append(t.restore, func() { p.Revision = revision })
 	p.Revision++
+	t.touched(p.Code.Topic())
+	for _, a := range slices.Concat(addresses(old), addresses(p)) {
+		t.touched(store.Address(a).Topic())
+	}
 	if err := t.put(bucketPathways, handle, owner, p); err != nil {
 		return fmt.Errorf("writing pathway %s: %w", p.Code, err)
 	}

@@ -28,6 +28,10 @@ type commitDetail struct {
 	// Copies are the deliveries made with the message. Whether they went out
 	// is not known here: salvaged, they are held.
 	Copies []*store.Delivery `cbor:"3,keyasint,omitempty"`
+	// Of a private message: its first entry and the folder it was put into.
+	Mail   *store.Mail  `cbor:"4,keyasint,omitempty"`
+	Entry  *store.Entry `cbor:"5,keyasint,omitempty"`
+	Folder string       `cbor:"6,keyasint,omitempty"`
 }
 
 // filed is a message or held message of this Commit.
@@ -37,12 +41,16 @@ type filed struct {
 	blob  *store.Blob
 	msg   *store.Message
 	held  *store.Held
+
+	mail   *store.Mail
+	entry  *store.Entry
+	folder string // its name
 }
 
 const bucketCommit = "commit"
 
 func (t *tx) writeCommitRecord(f *filed) error {
-	detail := commitDetail{Message: f.msg, Held: f.held}
+	detail := commitDetail{Message: f.msg, Held: f.held, Mail: f.mail, Entry: f.entry, Folder: f.folder}
 	if f.msg != nil {
 		detail.Copies = t.copies[f.msg.ID]
 	}

@@ -87,7 +87,7 @@ func (t *tx) addFiling(m *store.Message, f *store.Filing) error {
 	f.Message = m.ID
 	f.UID = st.UIDNext
 	st.UIDNext++
-	st.HighestModSeq++
+	st.HighestModSeq = t.modSeq()
 	st.Count++
 	f.ModSeq = st.HighestModSeq
 	if err := t.putFiling(m.Pathway, f); err != nil {
@@ -141,7 +141,7 @@ func (t *tx) touch(c store.PathwayCode, f *store.Filing) error {
 	if err != nil {
 		return err
 	}
-	st.HighestModSeq++
+	st.HighestModSeq = t.modSeq()
 	f.ModSeq = st.HighestModSeq
 	if err := t.putFiling(c, f); err != nil {
 		return err
@@ -154,7 +154,7 @@ func (t *tx) dropFiling(c store.PathwayCode, f *store.Filing) error {
 	if err != nil {
 		return err
 	}
-	st.HighestModSeq++
+	st.HighestModSeq = t.modSeq()
 	st.Count--
 	hash := t.rubricHash(c, f.Rubric)
 	if err := t.drop(bucketThreads, t.threadKey(c, 'f', hash, u32(f.UID))); err != nil {

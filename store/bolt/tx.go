@@ -23,6 +23,7 @@ type tx struct {
 	drafts  []*draft
 	orphans []string            // large segments to remove afterwards
 	lanes   map[string]struct{} // that got items
+	topics  map[string]struct{} // that changed
 	filed   []*filed            // for the commit records
 	copies  map[store.MessageID][]*store.Delivery
 }
@@ -139,6 +140,12 @@ func (t *tx) putOwned(bucket, key []byte, owner store.Owner, record any) error {
 func (t *tx) next() uint64 {
 	t.state.Number++
 	return t.state.Number
+}
+
+// modSeq gives the next modseq; over all lists, in the order of commits.
+func (t *tx) modSeq() uint64 {
+	t.state.ModSeq++
+	return t.state.ModSeq
 }
 
 // finish writes the commit records of what was filed, now that everything that

@@ -64,6 +64,12 @@ func Run(t *testing.T, fresh Fresh) {
 		{"reused item id", reusedItem},
 		{"lanes", lanes},
 		{"wake", wake},
+		{"folders", folders},
+		{"refused entries", entryRefusals},
+		{"marks", marks},
+		{"inboxes", inboxes},
+		{"updated", updated},
+		{"watch", watch},
 		{"traces", traces},
 		{"stats", stats},
 		{"mac", mac},
@@ -82,6 +88,7 @@ func Run(t *testing.T, fresh Fresh) {
 		{"concurrent claims", concurrentClaims},
 		{"model of a rubric", rubricModel},
 		{"model of the queue", queueModel},
+		{"model of a folder", folderModel},
 		{"closed", closedStore},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
