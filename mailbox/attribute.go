@@ -39,10 +39,16 @@ func (h *Hub) attribute(v store.View, p *store.Pathway, prog *rules.Programme, i
 	}
 	byFrom := h.senders(p, in.fromAddr, in)
 	byEnvelope := h.senders(p, in.env.MailFrom, in)
+	if in.unproven {
+		byEnvelope = byFrom
+	}
+	if in.outside {
+		return nil, false
+	}
 	if len(byFrom) == 0 || len(byEnvelope) == 0 {
 		return h.attributeSource(p, prog, in)
 	}
-	capped := len(in.idx.Envelope.From) > 1
+	capped := len(in.idx.Envelope.From) > 1 || in.unproven
 	both := intersect(byFrom, byEnvelope)
 	if len(both) == 0 {
 		// The box of one member, the envelope of another: From names the
@@ -211,7 +217,7 @@ func (h *Hub) attributeSource(p *store.Pathway, prog *rules.Programme, in *incom
 	for i := range prog.Sources {
 		s := &prog.Sources[i]
 		box := store.NewAddress(s.Mailbox)
-		if box != in.fromAddr || box != in.env.MailFrom {
+		if box != in.fromAddr || box != in.env.MailFrom && !in.unproven {
 			continue
 		}
 		if !hasEstablishment(p, s.Establishment, in) {
@@ -227,6 +233,9 @@ func (h *Hub) attributeSource(p *store.Pathway, prog *rules.Programme, in *incom
 		for j := range in.documents {
 			if name := in.documents[j].Author; name != "" {
 				w.author.Name, w.author.Certainty, w.author.Clue = name, store.Sure, "document"
+				if in.unproven {
+					w.author.Certainty = store.Likely
+				}
 				break
 			}
 		}

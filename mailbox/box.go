@@ -23,7 +23,7 @@ func (h *Hub) outsideBox(s string) (store.Address, error) {
 		!strings.Contains(a.Domain(), ".") || strings.ContainsFunc(string(a), func(r rune) bool { return r <= ' ' || r > '~' }) {
 		return "", fail("mailbox-form", map[string]any{"mailbox": s})
 	}
-	if strings.EqualFold(a.Domain(), h.o.Domain) {
+	if strings.EqualFold(a.Domain(), h.o.Domain) || h.ownBox(a) != nil {
 		return "", fail("mailbox-own", map[string]any{"mailbox": string(a)})
 	}
 	return a, nil

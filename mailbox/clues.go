@@ -21,6 +21,7 @@ type clueKind string
 const (
 	clueAddress clueKind = "address"
 	clueReply   clueKind = "reply"
+	clueReport  clueKind = "report" // what a DSN or MDN says it is about
 	clueThread  clueKind = "thread"
 	clueTag     clueKind = "tag"
 	clueINS     clueKind = "ins"
@@ -64,6 +65,13 @@ func (h *Hub) clues(v store.View, in *incoming) ([]clue, error) {
 		return nil, err
 	}
 	add(clueReply, replies...)
+	if h.toBox(in) != nil {
+		reported, err := h.pathwaysOfReport(v, in)
+		if err != nil {
+			return nil, err
+		}
+		add(clueReport, reported...)
+	}
 	for _, id := range threadIDs(&in.idx.Envelope) {
 		codes, err := h.pathwaysOfID(v, id)
 		if err != nil {
@@ -167,10 +175,11 @@ func (h *Hub) pathwaysOfID(v store.View, id string) ([]store.PathwayCode, error)
 	return codes, nil
 }
 
-// ofProgramme keeps the pathways of the programme written to (PROGRAMME@), and
-// those that are not over: a child followed again has an old pathway.
+// ofProgramme keeps the pathways of the programme written to (PROGRAMME@, or an
+// operator's box), and those that are not over: a child followed again has an
+// old pathway.
 func (h *Hub) ofProgramme(v store.View, codes []store.PathwayCode, in *incoming) ([]store.PathwayCode, error) {
-	programme := ""
+	programme, box := "", h.toBox(in)
 	for _, r := range in.env.Rcpts {
 		programme = r.Programme
 	}
@@ -183,10 +192,10 @@ func (h *Hub) ofProgramme(v store.View, codes []store.PathwayCode, in *incoming)
 		if err != nil {
 			return nil, err
 		}
-		if programme != "" && p.Programme != programme {
+		switch {
+		case programme != "" && p.Programme != programme, box != nil && !h.serves(box, p.Programme):
 			continue
-		}
-		if programme != "" && p.Status == store.PathwayClosed {
+		case (programme != "" || box != nil) && p.Status == store.PathwayClosed:
 			continue
 		}
 		kept = append(kept, p.Code)

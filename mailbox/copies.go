@@ -18,7 +18,14 @@ import (
 // has the same bytes.
 
 // laneOut is the lane of the copies for a domain.
-func laneOut(box store.Address) string { return lanePrefixOut + box.Domain() }
+// What leaves from an operator's box has lanes of its own, "out:DOMAIN/BOX".
+func laneOut(d *store.Delivery) string {
+	lane := lanePrefixOut + d.Mailbox.Domain()
+	if d.Operator != "" {
+		lane += "/" + d.Operator
+	}
+	return lane
+}
 
 const lanePrefixOut = "out:"
 
@@ -130,9 +137,13 @@ func (h *Hub) copyFor(v store.View, c *copyPlan, box *store.Box, members []*stor
 	}
 	d.To, d.For, d.Rubrics = texts.List(h.o.Locale, names), names, c.m.Rubrics()
 	from := h.fromOf(c.m)
+	h.leave(d, c.prog)
 	d.From, d.FromAddress = from.Name, from.Address
+	if d.Operator != "" {
+		d.FromAddress = string(d.Sender)
+	}
 	if c.prog.Receipts == "all" || c.prog.Receipts == "urgent" && c.m.Urgent {
-		d.NotifyTo = string(h.bounceAddress(c.p.Code, box.Address))
+		d.NotifyTo = string(d.Sender)
 	}
 	shared := box.Type != store.BoxPER && box.Type != store.BoxCitizen || len(members) > 1
 	if c.xdm && (box.Software || box.Type == store.BoxAPP) {
@@ -256,7 +267,7 @@ func (h *Hub) put(tx store.Tx, ds []*store.Delivery) error {
 			return fmt.Errorf("queueing a copy of %s: %w", d.Message, err)
 		}
 		item := store.Item{
-			ID: d.Item, Lane: laneOut(d.Mailbox), Due: d.Next, Delivery: d.ID, Pathway: d.Pathway, Message: d.Message,
+			ID: d.Item, Lane: laneOut(d), Due: d.Next, Delivery: d.ID, Pathway: d.Pathway, Message: d.Message,
 		}
 		if err := tx.PutItem(item); err != nil {
 			return fmt.Errorf("queueing a copy of %s: %w", d.Message, err)

@@ -63,6 +63,9 @@ func (h *Hub) decide(v store.View, in *incoming) (*plan, error) {
 	}
 	code, ok := named(pl.clues)
 	if !ok {
+		if pl.report, err = h.aboutNotice(v, in); err != nil || pl.report != nil {
+			return pl, err
+		}
 		for _, c := range pl.clues {
 			pl.others = append(pl.others, c.pathways...)
 		}

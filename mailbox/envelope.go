@@ -35,6 +35,11 @@ const (
 func (v Via) Journal() string { return string(v) }
 
 // Envelope is an SMTP transaction (RFC 5321 §2.3.1) as far as the hub cares.
+//
+// A mail read from an operator's box (ViaOperator) has none: its one recipient
+// is the box's address, as Hub.Recipient resolves it; MailFrom may be left
+// empty, since Return-Path says it; and without Peer.SpeaksFor the white list
+// does.
 type Envelope struct {
 	MailFrom store.Address // empty: the null reverse-path
 	Rcpts    []Recipient   // as returned by Hub.Recipient
@@ -57,6 +62,7 @@ const (
 	ToBounce     RecipientKind = "bounce"     // CODE.b-TOKEN@: envelope sender of one box
 	ToProgramme  RecipientKind = "programme"  // PROGRAMME@
 	ToPostmaster RecipientKind = "postmaster" // postmaster@, abuse@
+	ToBox        RecipientKind = "box"        // the address of an operator's box ([[operator]])
 )
 
 // Recipient is a recipient of the hub, resolved.

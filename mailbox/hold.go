@@ -91,6 +91,9 @@ func (h *Hub) heldRecord(pl *plan, in *incoming) *store.Held {
 	if pl.pathway != nil {
 		held.Programme = pl.pathway.Programme
 	}
+	if h.toBox(in) != nil {
+		held.Addressed = writtenOf(pl)
+	}
 	for _, domain := range []string{held.MailFrom.Domain(), held.From.Domain()} {
 		if in.env.Peer.SpeaksFor != nil && in.env.Peer.SpeaksFor(domain) && !slices.Contains(held.Listed, domain) {
 			held.Listed = append(held.Listed, domain)
@@ -101,6 +104,21 @@ func (h *Hub) heldRecord(pl *plan, in *incoming) *store.Held {
 	}
 	held.Fingerprint = in.fingerprint(held.Addressed)
 	return held
+}
+
+// writtenOf is the pathway that a mail to an operator's box was written to: the
+// one that its thread or tag names or, from somebody of its team, its documents.
+// A stranger who only has a child's INS is told of no pathway.
+func writtenOf(pl *plan) store.PathwayCode {
+	if pl.pathway == nil {
+		return ""
+	}
+	for _, c := range pl.clues {
+		if slices.Contains(c.pathways, pl.pathway.Code) && (c.kind != clueINS || pl.writer != nil) {
+			return pl.pathway.Code
+		}
+	}
+	return ""
 }
 
 // dropTriageKey forgets the key of a message that is held no more. Should the

@@ -43,6 +43,10 @@ type Options struct {
 	MaxMessage int64             // bytes
 	Triage     TriageTimes
 	Retry      RetryTimes
+	// Boxes are those the hub has at operators. With Client everything leaves
+	// from them: the hub has no domain of its own in the trusted space.
+	Boxes  []OperatorBox
+	Client bool
 	// Listed reports whether a domain is in the trusted space (white list).
 	Listed func(domain string) bool
 	// Directory is the national one; nil: there is none.

@@ -43,6 +43,10 @@ type incoming struct {
 	draft      store.Draft
 	held       *store.Held // the message was held before; draft is nil
 	given      assignment
+	// Of a mail read from an operator's box: unproven says that no envelope
+	// sender stands behind From, outside that it comes from elsewhere than the
+	// trusted space.
+	unproven, outside bool
 }
 
 // assignment is what a human decided about a held message.
@@ -145,6 +149,9 @@ func (h *Hub) understand(ctx context.Context, in *incoming, open func() (io.Read
 		in.rfcID, in.noID = h.newRFCID(in.now), true
 	}
 	in.auto = letter.Automatic(in.idx)
+	if in.fromOperator() {
+		h.byOperator(in)
+	}
 
 	parts := &partReader{open: open}
 	defer parts.close()

@@ -26,11 +26,14 @@ func (h *Hub) Intake(ctx context.Context, env Envelope, r io.Reader) (Receipt, e
 	if err := h.vouched(in); err != nil {
 		return Receipt{}, err
 	}
+	if in.fromOperator() && h.goesRound(in) {
+		return Receipt{}, refuse(RefuseLoop, nil)
+	}
 	if err := h.scan(ctx, in); err != nil {
-		return Receipt{}, storeFault(err)
+		return Receipt{}, storeFault(h.tellRefused(ctx, in, err))
 	}
 	receipt, err := h.settle(ctx, in)
-	return receipt, storeFault(err)
+	return receipt, storeFault(h.tellRefused(ctx, in, err))
 }
 
 // storeFault turns the store's own faults into the refusals they stand for.
@@ -47,7 +50,7 @@ func storeFault(err error) error {
 // vouched checks that the peer may speak for those it says it speaks for.
 // Reports have no sender, and their From is the operator's own machine.
 func (h *Hub) vouched(in *incoming) error {
-	if in.env.MailFrom == "" {
+	if in.env.MailFrom == "" || in.fromOperator() { // the operator has vouched, or in.outside
 		return nil
 	}
 	if in.fromAddr == "" { // no readable From: the envelope alone says who sends
@@ -216,7 +219,7 @@ func (h *Hub) tellFiled(tx store.Tx, pl *plan, in *incoming) error {
 // whom the post asks to notify (RFC 8098 §2.1) and it is in the trusted space.
 func (h *Hub) receiptWanted(in *incoming) (store.Address, bool) {
 	asked := letter.ParseAddressList(in.field("Disposition-Notification-To"))
-	if len(asked) != 1 || in.automatic() || in.env.MailFrom == "" {
+	if len(asked) != 1 || in.auto.Answer() || in.unproven || in.outside || in.env.MailFrom == "" {
 		return "", false
 	}
 	to := store.NewAddress(asked[0].Address)

@@ -13,9 +13,10 @@ import (
 )
 
 // Notices: what the hub writes by itself. They leave with an empty envelope
-// sender and are marked automatic (RFC 3834), so that no machine answers them;
-// nothing that comes of a notice makes another. People who answer one write to
-// the programme's desk. Addresses outside the trusted space are told only that
+// sender (in client mode with the operator's box, as operators take nothing
+// else from their clients) and are marked automatic (RFC 3834), so that no
+// machine answers them; nothing that comes of a notice makes another. People who
+// answer one write to the programme's desk. Addresses outside the trusted space are told only that
 // something waits.
 
 // Kinds of notices, as X-Relais-Kind says them.
@@ -32,6 +33,7 @@ const (
 
 // notice is a mail to one box. What it is about is given by ids.
 type notice struct {
+	id         store.DeliveryID // of the delivery; empty: a new one
 	kind       string
 	to         store.Address
 	members    []store.MemberID // whom at that box
@@ -65,30 +67,47 @@ func (h *Hub) queueNotice(tx store.Tx, n notice) error {
 		mail = letter.Notice{Kind: n.kind, Subject: texts.T(h.o.Locale, "notices.outside-subject", nil)}
 		paragraphs = []string{texts.T(h.o.Locale, "notices.outside", map[string]any{"programme": programmeName(n.prog)})}
 	}
-	sign := texts.T(h.o.Locale, "notices.no-answer", nil)
-	if n.prog != nil && len(n.prog.Desk) > 0 {
-		sign = texts.T(h.o.Locale, "notices.answer-desk", nil)
-	}
-	paragraphs = append(slices.Clone(paragraphs), sign)
+	paragraphs = append(slices.Clone(paragraphs), h.sign(n.prog))
 	mail.Text = texts.T(h.o.Locale, "notices.hello", nil) + "\n\n" + strings.Join(slices.DeleteFunc(paragraphs, func(p string) bool { return p == "" }), "\n\n") + "\n"
 	return h.queueMail(tx, n, &mail, mail.Render)
+}
+
+// sign ends a notice: where an answer to it goes, or a question. In client mode
+// answers come back to the operator's box, where nobody reads them one by one.
+func (h *Hub) sign(prog *rules.Programme) string {
+	switch {
+	case prog == nil || len(prog.Desk) == 0:
+		return texts.T(h.o.Locale, "notices.no-answer", nil)
+	case h.boxOf(prog) != nil:
+		return texts.T(h.o.Locale, "notices.write-desk", map[string]any{"desk": prog.Desk[0]})
+	}
+	return texts.T(h.o.Locale, "notices.answer-desk", nil)
 }
 
 // queueMail fills in what all mails of the hub's own have in common, writes the
 // mail and queues it.
 func (h *Hub) queueMail(tx store.Tx, n notice, mail *letter.Notice, render func() ([]byte, error)) error {
-	if strings.EqualFold(n.to.Domain(), h.o.Domain) || n.to == "" {
+	if strings.EqualFold(n.to.Domain(), h.o.Domain) || n.to == "" || h.ownBox(n.to) != nil {
 		return nil // would come straight back
 	}
 	now := h.o.Now()
 	d := &store.Delivery{
 		ID: store.DeliveryID(h.ids.next(now)), Pathway: n.pathway, Message: n.message, Held: n.held, Mailbox: n.to,
 		Members: n.members, NoticeKind: n.kind, State: store.Queued, Next: now, Created: now,
-		Item: store.ItemID(h.ids.next(now)), RFCID: noticeForm + h.newRFCID(now), NullSender: true,
+		Item: store.ItemID(h.ids.next(now)), RFCID: noticeForm + h.newRFCID(now),
+	}
+	if n.id != "" {
+		d.ID = n.id
 	}
 	mail.From = letter.Mailbox{Name: texts.T(h.o.Locale, "notices.from", map[string]any{"programme": programmeName(n.prog)}), Address: "postmaster@" + h.o.Domain}
 	if n.prog != nil && len(n.prog.Desk) > 0 {
 		mail.ReplyTo = n.prog.Desk[0]
+	}
+	if b := h.boxOf(n.prog); b != nil {
+		mail.From.Address, mail.ReplyTo, d.Operator = string(b.Address), string(b.Address), b.Name
+		if n.kind != noticeReceipt { // RFC 8098 §3: a receipt never has one
+			d.Sender = b.Address
+		}
 	}
 	mail.To = letter.Mailbox{Address: string(n.to)}
 	mail.Date, mail.MessageID, mail.NIL, mail.Delivery = now, d.RFCID, h.o.NIL, string(d.ID)

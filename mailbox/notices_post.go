@@ -59,10 +59,14 @@ func (h *Hub) tellNarrowed(tx store.Tx, p *store.Pathway, m *store.Message, miss
 	if len(rows) == 0 {
 		return nil
 	}
+	address, tag := h.publicAddress(p)
+	next := texts.T(h.o.Locale, "notices.narrowed-next", map[string]any{"address": address})
+	if tag != "" {
+		next += " " + texts.T(h.o.Locale, "notices.keep-tag", map[string]any{"tag": tag})
+	}
 	n := h.aboutPost(p, prog, m, noticeNarrowed, texts.T(h.o.Locale, "notices.narrowed-subject", nil),
 		texts.T(h.o.Locale, "notices.narrowed", map[string]any{"mail": h.quote(m.Received, m.Subject)}),
-		strings.Join(rows, "\n"),
-		texts.T(h.o.Locale, "notices.narrowed-next", map[string]any{"address": h.pathwayAddress(p.Code)}))
+		strings.Join(rows, "\n"), next)
 	return h.queueNotice(tx, n)
 }
 

@@ -125,7 +125,7 @@ func TestReceiptIsAnsweredOnce(t *testing.T) {
 		t.Fatalf("notices %q", notices(got))
 	}
 	r := got["roux@chu.test"][0]
-	if r.header["auto-submitted"] != "auto-replied" || !r.delivery.NullSender ||
+	if r.header["auto-submitted"] != "auto-replied" || r.delivery.Sender != "" ||
 		!strings.Contains(r.header["content-type"], "disposition-notification") ||
 		!strings.Contains(r.raw, "Original-Message-ID: <n1@chu.test>") || strings.Contains(r.raw, "corps du message") {
 		t.Errorf("%s", r.raw)

@@ -116,8 +116,9 @@ func (h *Hub) eachPathway(ctx context.Context, after store.PathwayCode, take fun
 }
 
 func (h *Hub) pathwayView(p *store.Pathway) PathwayView {
+	address, tag := h.publicAddress(p)
 	view := PathwayView{
-		ID: string(p.Code), Address: h.pathwayAddress(p.Code), Status: string(p.Status), Programme: p.Programme,
+		ID: string(p.Code), Address: address, Tag: tag, Status: string(p.Status), Programme: p.Programme,
 		FamilyName: p.Patient.FamilyName, GivenName: p.Patient.GivenName, BirthDate: p.Patient.BirthDate, Sex: p.Patient.Sex,
 		INS: identity.Mask(p.Patient.INS), Establishment: p.Establishment, Phone: p.Phone, Created: p.Created,
 		Consent: consentWord(pathwayConsent(p)), MergedInto: string(p.MergedInto),

@@ -22,6 +22,9 @@ func (h *Hub) Recipient(ctx context.Context, env *Envelope, addr string) (Recipi
 		if err != nil {
 			return err
 		}
+		if r.Kind == ToBox && env.Via != ViaOperator { // the operator's to take
+			return refuse(RefuseForeign, nil)
+		}
 		if err := acceptable(env, r); err != nil {
 			return err
 		}
@@ -44,7 +47,7 @@ func (h *Hub) Recipient(ctx context.Context, env *Envelope, addr string) (Recipi
 func acceptable(env *Envelope, r Recipient) error {
 	// The null reverse-path carries reports only, and those go to the
 	// addresses that asked for them.
-	if env.MailFrom == "" && r.Kind != ToReply && r.Kind != ToBounce {
+	if env.MailFrom == "" && r.Kind != ToReply && r.Kind != ToBounce && r.Kind != ToBox {
 		return refuse(RefuseNullSender, nil)
 	}
 	for _, other := range env.Rcpts {
@@ -72,6 +75,10 @@ func (h *Hub) resolve(v store.View, addr store.Address) (Recipient, error) {
 	r := Recipient{Address: addr}
 	if addr == "postmaster" { // RFC 5321 §4.1.1.3: without a domain, too
 		r.Kind = ToPostmaster
+		return r, nil
+	}
+	if b := h.ownBox(addr); b != nil {
+		r.Kind, r.Programme = ToBox, h.programmeOfBox(b)
 		return r, nil
 	}
 	if !strings.EqualFold(addr.Domain(), h.o.Domain) {

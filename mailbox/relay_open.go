@@ -16,10 +16,7 @@ import (
 // a notice. The same delivery always gives the same bytes.
 func (h *Hub) Open(ctx context.Context, job Job) (*Outgoing, error) {
 	d := &job.Delivery
-	out := &Outgoing{RcptTo: d.Mailbox, EnvID: string(d.ID)}
-	if !d.NullSender {
-		out.MailFrom = h.bounceAddress(d.Pathway, d.Mailbox)
-	}
+	out := &Outgoing{MailFrom: d.Sender, RcptTo: d.Mailbox, EnvID: string(d.ID)}
 	if d.Notice != nil {
 		out.Size = int64(len(d.Notice))
 		out.ReadCloser = io.NopCloser(bytes.NewReader(d.Notice))
@@ -103,7 +100,7 @@ func (h *Hub) openPartial(out *Outgoing, d *store.Delivery, m *store.Message, id
 // copy waits (names, rubrics, settings) was fixed when it was queued.
 func (h *Hub) copyFields(d *store.Delivery, m *store.Message) letter.Copy {
 	return letter.Copy{
-		From: letter.Mailbox{Name: d.From, Address: d.FromAddress}, ReplyTo: h.replyAddress(d.Pathway, d.Mailbox),
+		From: letter.Mailbox{Name: d.From, Address: d.FromAddress}, ReplyTo: d.ReplyTo,
 		To:      letter.Mailbox{Name: d.To, Address: string(d.Mailbox)},
 		Subject: d.Subject, RawSubject: d.Subject == "", Date: m.Received,
 		MessageID: d.RFCID, InReplyTo: d.InReplyTo, References: d.References,

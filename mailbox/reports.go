@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/relais-sante/relais/mailbox/letter"
@@ -17,6 +18,7 @@ import (
 // report is what a machine wrote about a copy.
 type report struct {
 	kind     store.MessageKind
+	ids      reported
 	delivery *store.Delivery // the copy it is about, if known
 	message  *store.Message
 	box      store.Address // whose box it is about
@@ -26,9 +28,17 @@ type report struct {
 	read     bool          // somebody saw it
 }
 
-// readReport tells whether a message is a report, and about what. nil: it is a
+// reported are the ids by which a report says what it is about, and the boxes it
+// says it speaks for.
+type reported struct {
+	deliveries []string // envelope ids, X-Relais-Delivery
+	messages   []string // Message-IDs
+	boxes      []store.Address
+}
+
+// report tells whether a message is a report, and what it says. nil: it is a
 // post.
-func (h *Hub) readReport(v store.View, p *store.Pathway, in *incoming) (*report, error) {
+func (in *incoming) report() *report {
 	r := &report{}
 	switch {
 	case letter.IsDSN(in.idx) || letter.LooksLikeBounce(in.idx, string(in.env.MailFrom)):
@@ -38,7 +48,7 @@ func (h *Hub) readReport(v store.View, p *store.Pathway, in *incoming) (*report,
 	case in.auto.Answer() || in.env.MailFrom == "":
 		r.kind, r.outcome = store.KindAuto, "auto"
 	default:
-		return nil, nil
+		return nil
 	}
 	r.box = in.fromAddr
 	for _, rcpt := range in.env.Rcpts {
@@ -46,22 +56,89 @@ func (h *Hub) readReport(v store.View, p *store.Pathway, in *incoming) (*report,
 			r.box = rcpt.Box
 		}
 	}
-	ids := in.reportIDs(r)
-	if err := h.findReported(v, p, r, ids); err != nil {
+	r.ids = in.reportIDs(r)
+	return r
+}
+
+// readReport tells whether a message is a report, and about what of a pathway.
+// nil: it is a post.
+func (h *Hub) readReport(v store.View, p *store.Pathway, in *incoming) (*report, error) {
+	r := in.report()
+	if r == nil {
+		return nil, nil
+	}
+	if err := h.findReported(v, p, r); err != nil {
 		return nil, err
 	}
 	return r, nil
 }
 
-// reported are the ids by which a report says what it is about.
-type reported struct {
-	deliveries []string // envelope ids, X-Relais-Delivery
-	messages   []string // Message-IDs
+// pathwaysOfReport tells which pathways a report that came to an operator's box
+// is about: there is no bounce address to say so.
+func (h *Hub) pathwaysOfReport(v store.View, in *incoming) ([]store.PathwayCode, error) {
+	r := in.report()
+	if r == nil {
+		return nil, nil
+	}
+	d, err := deliveryOf(v, r.ids.deliveries)
+	if err != nil {
+		return nil, err
+	}
+	if d != nil {
+		return []store.PathwayCode{d.Pathway}, nil
+	}
+	var codes []store.PathwayCode
+	for _, id := range r.ids.messages {
+		if !letter.ValidID(id) {
+			continue
+		}
+		found, err := h.pathwaysOfID(v, id)
+		if err != nil {
+			return nil, err
+		}
+		codes = append(codes, found...)
+	}
+	return codes, nil
+}
+
+// aboutNotice tells whether a report of no pathway is about a notice, and about
+// which one if it says so. nil: it is not.
+func (h *Hub) aboutNotice(v store.View, in *incoming) (*report, error) {
+	r := in.report()
+	if r == nil {
+		return nil, nil
+	}
+	var err error
+	if r.delivery, err = deliveryOf(v, r.ids.deliveries); err != nil {
+		return nil, err
+	}
+	if r.delivery == nil && !slices.ContainsFunc(r.ids.messages, h.ofNotice) {
+		return nil, nil
+	}
+	return r, nil
+}
+
+// deliveryOf finds the first delivery of the ids that there is, or nil.
+func deliveryOf(v store.View, ids []string) (*store.Delivery, error) {
+	for _, id := range ids {
+		if id == "" || len(id) > 64 {
+			continue
+		}
+		d, err := v.Delivery(store.DeliveryID(strings.ToLower(id)))
+		if errors.Is(err, store.ErrNotFound) {
+			continue
+		}
+		if err != nil {
+			return nil, fmt.Errorf("looking up a delivery: %w", err)
+		}
+		return d, nil
+	}
+	return nil, nil
 }
 
 // reportIDs reads the machine's part of a report.
 func (in *incoming) reportIDs(r *report) reported {
-	var ids reported
+	ids := reported{boxes: []store.Address{r.box}}
 	mid, delivery := letter.ReturnedIDs(in.reading.ReturnedHeader)
 	ids.deliveries = append(ids.deliveries, delivery)
 	ids.messages = append(ids.messages, mid)
@@ -80,6 +157,7 @@ func (in *incoming) reportIDs(r *report) reported {
 				r.outcome, r.status = action, rcpt.Status
 			}
 			r.failed = r.failed || action == "failed"
+			ids.boxes = append(ids.boxes, store.NewAddress(rcpt.Original), store.NewAddress(rcpt.Final))
 		}
 	case store.KindMDN:
 		mdn, err := letter.ReadMDN(in.reading.Report)
@@ -87,6 +165,7 @@ func (in *incoming) reportIDs(r *report) reported {
 			break
 		}
 		ids.messages = append(ids.messages, mdn.OriginalMessageID)
+		ids.boxes = append(ids.boxes, store.NewAddress(mdn.OriginalRecipient), store.NewAddress(mdn.FinalRecipient))
 		r.outcome, r.status = mdn.Type, mdn.ErrorCode
 		if mdn.Failed() {
 			r.outcome += "/error"
@@ -98,24 +177,16 @@ func (in *incoming) reportIDs(r *report) reported {
 }
 
 // findReported finds the copy, else the message, a report is about.
-func (h *Hub) findReported(v store.View, p *store.Pathway, r *report, ids reported) error {
-	for _, id := range ids.deliveries {
-		if id == "" || len(id) > 64 {
-			continue
-		}
-		d, err := v.Delivery(store.DeliveryID(strings.ToLower(id)))
-		if errors.Is(err, store.ErrNotFound) {
-			continue
-		}
-		if err != nil {
-			return fmt.Errorf("looking up a delivery: %w", err)
-		}
-		if d.Pathway == p.Code && d.Message != "" {
-			r.delivery, r.box = d, d.Mailbox
-			break
-		}
+func (h *Hub) findReported(v store.View, p *store.Pathway, r *report) error {
+	d, err := deliveryOf(v, r.ids.deliveries)
+	if err != nil {
+		return err
 	}
-	if r.delivery != nil {
+	if d != nil && d.Pathway == p.Code {
+		r.delivery, r.box = d, d.Mailbox
+		if d.Message == "" {
+			return nil
+		}
 		m, err := v.Message(p.Code, r.delivery.Message)
 		if err != nil && !errors.Is(err, store.ErrNotFound) {
 			return fmt.Errorf("reading message %s: %w", r.delivery.Message, err)
@@ -123,7 +194,7 @@ func (h *Hub) findReported(v store.View, p *store.Pathway, r *report, ids report
 		r.message = m
 		return nil
 	}
-	for _, id := range ids.messages {
+	for _, id := range r.ids.messages {
 		if !letter.ValidID(id) {
 			continue
 		}
@@ -143,8 +214,23 @@ func (h *Hub) findReported(v store.View, p *store.Pathway, r *report, ids report
 				return fmt.Errorf("reading message %s: %w", ref.Message, err)
 			}
 			r.message = m
-			r.delivery, err = lastCopy(v, m, r.box)
+			return r.findCopy(v)
+		}
+	}
+	return nil
+}
+
+// findCopy finds the copy of r.message that a report speaks of, by the boxes it
+// names.
+func (r *report) findCopy(v store.View) error {
+	for _, box := range r.ids.boxes {
+		d, err := lastCopy(v, r.message, box)
+		if err != nil {
 			return err
+		}
+		if d != nil {
+			r.delivery, r.box = d, d.Mailbox
+			return nil
 		}
 	}
 	return nil
@@ -169,6 +255,9 @@ func lastCopy(v store.View, m *store.Message, box store.Address) (*store.Deliver
 // about.
 func (h *Hub) record(ctx context.Context, pl *plan, in *incoming) (Receipt, error) {
 	r := pl.report
+	if pl.pathway == nil {
+		return Receipt{}, h.recordApart(ctx, pl, in)
+	}
 	m := h.composeReport(pl, in)
 	receipt := Receipt{Pathway: m.Pathway, Message: m.ID}
 	err := h.commit(ctx, func(tx store.Tx) error {
@@ -202,6 +291,36 @@ func (h *Hub) record(ctx context.Context, pl *plan, in *incoming) (Receipt, erro
 	return receipt, nil
 }
 
+// recordApart traces a report about a notice of no pathway, which has no thread
+// to be recorded on. Its content is not kept.
+func (h *Hub) recordApart(ctx context.Context, pl *plan, in *incoming) error {
+	r := pl.report
+	err := h.commit(ctx, func(tx store.Tx) error {
+		object := ""
+		if r.delivery != nil {
+			object = string(r.delivery.ID)
+			d, err := tx.Delivery(r.delivery.ID)
+			if err != nil {
+				return fmt.Errorf("reading delivery %s: %w", r.delivery.ID, err)
+			}
+			if err := h.apply(tx, pl, d); err != nil {
+				return err
+			}
+		}
+		if in.held != nil {
+			if err := tx.DropHeld(in.held.ID); err != nil {
+				return fmt.Errorf("dropping a held report: %w", err)
+			}
+		}
+		return h.trace(tx, hubActor, "notice."+string(r.kind), "", object, outcomeDone, map[string]string{"outcome": r.outcome})
+	})
+	if err != nil {
+		return err
+	}
+	h.dropTriageKey(ctx, in)
+	return nil
+}
+
 // apply writes into a delivery what a report says of it.
 func (h *Hub) apply(tx store.Tx, pl *plan, d *store.Delivery) error {
 	r := pl.report
@@ -220,7 +339,7 @@ func (h *Hub) apply(tx store.Tx, pl *plan, d *store.Delivery) error {
 			return nil
 		}
 		return h.tellNotDelivered(tx, pl.pathway, r.message, []*store.Delivery{d})
-	case r.read:
+	case r.read && d.Notice == nil:
 		state := "read"
 		if len(d.Seen) > 1 || boxShared(pl.pathway, d.Mailbox) {
 			state = "box" // somebody of the box; nobody knows who

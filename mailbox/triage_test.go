@@ -55,7 +55,7 @@ func TestHeldMailIsEscalated(t *testing.T) {
 	}
 	first := step(0, "inconnu:held moreau:held")
 	n := first["inconnu@chg.test"][0]
-	if n.header["auto-submitted"] != "auto-generated" || n.header["reply-to"] != "pon@reseau.test" || !n.delivery.NullSender || n.header["in-reply-to"] == "" {
+	if n.header["auto-submitted"] != "auto-generated" || n.header["reply-to"] != "pon@reseau.test" || n.delivery.Sender != "" || n.header["in-reply-to"] == "" {
 		t.Errorf("%+v", n.header)
 	}
 	if strings.Contains(n.raw, "Bilan") || strings.Contains(n.raw, "Martin") || strings.Contains(n.raw, "Bonjour\r\n\r\nBonjour") {

@@ -13,6 +13,7 @@ import (
 type PathwayView struct {
 	ID            string    `json:"id"`
 	Address       string    `json:"address"`
+	Tag           string    `json:"tag,omitempty"` // client mode: what the subject must hold
 	Status        string    `json:"status"`
 	Programme     string    `json:"programme"`
 	FamilyName    string    `json:"family_name"`

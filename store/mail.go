@@ -211,7 +211,6 @@ type Delivery struct {
 	Withheld   []string      `cbor:"21,keyasint,omitempty"` // file names left out of a partial copy
 	From       string        `cbor:"22,keyasint,omitempty"` // display name of the From field, fixed when queued
 	To         string        `cbor:"23,keyasint,omitempty"` // display name of the To field, fixed at filing
-	NullSender bool          `cbor:"24,keyasint,omitempty"` // notices: MAIL FROM:<>
 	// PeerReply is what the peer's last answer said, for the desk.
 	PeerReply string `cbor:"25,keyasint,omitempty"`
 	// The rest of the header that is the hub's, fixed when queued too: every
@@ -225,6 +224,12 @@ type Delivery struct {
 	// Since is when a copy tried again by hand began its new life: giving up
 	// counts from here, if set, and not from Created.
 	Since time.Time `cbor:"31,keyasint,omitzero"`
+	// Sender is the envelope sender, empty for MAIL FROM:<>; ReplyTo takes the
+	// answers to a copy. Operator names the operator's box it leaves from;
+	// empty: the hub sends by itself.
+	Sender   Address `cbor:"32,keyasint,omitempty"`
+	ReplyTo  string  `cbor:"33,keyasint,omitempty"`
+	Operator string  `cbor:"34,keyasint,omitempty"`
 }
 
 // Seen is what is known of one member's reading.
