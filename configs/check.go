@@ -125,7 +125,7 @@ func (c *checker) tls() {
 	if c.TLS.MinVersion.Number() > c.TLS.MaxVersion.Number() {
 		c.at(strict.NotAllowed, map[string]any{"value": string(c.TLS.MinVersion), "allowed": "<= max_version"}, "tls", "min_version")
 	}
-	judged := c.Inbound.RequireClientCert && len(c.Inbound.Listen) > 0 || c.Outbound.Route != routeOperator && c.Outbound.TLS != tlsNone
+	judged := c.Inbound.RequireClientCert && len(c.Inbound.Listen) > 0 || c.Outbound.Route != RouteOperator && c.Outbound.TLS != tlsNone
 	if c.TLS.Authorities == "" && judged {
 		c.at(noAuthorities, nil, "tls", "authorities")
 	}
@@ -133,14 +133,16 @@ func (c *checker) tls() {
 
 // Words of [outbound] route and tls.
 const (
-	routeSmarthost = "smarthost"
-	routeOperator  = "operator"
-	tlsNone        = "none"
+	RouteMX        = "mx"
+	RouteSmarthost = "smarthost"
+	RouteOperator  = "operator"
+
+	tlsNone = "none"
 )
 
 func (c *checker) outbound() {
 	o := &c.Outbound
-	if o.Route == routeSmarthost {
+	if o.Route == RouteSmarthost {
 		switch {
 		case o.Smarthost == "":
 			c.at(missing, nil, "outbound", "smarthost")
@@ -156,7 +158,7 @@ func (c *checker) outbound() {
 	} else if o.TLS == tlsNone && !c.Dev {
 		c.at(needsSmarthost, nil, "outbound", "tls")
 	}
-	if o.Route == routeOperator && len(c.Operators) == 0 {
+	if o.Route == RouteOperator && len(c.Operators) == 0 {
 		c.at(noOperator, nil, "outbound", "route")
 	}
 	if o.Resolver != "" && !validAddress(o.Resolver) {
@@ -253,6 +255,8 @@ const (
 	noAuthorities  strict.TextID = "check.no-authorities"
 	noSmarthostDN  strict.TextID = "check.no-smarthost-dn"
 	noOperator     strict.TextID = "check.no-operator"
+	boxOfProgramme strict.TextID = "check.box-of-programme"
+	badBoxName     strict.TextID = "check.bad-box-name"
 	badIssuer      strict.TextID = "check.bad-issuer"
 	badDiscovery   strict.TextID = "check.bad-discovery"
 	badFolder      strict.TextID = "check.bad-imap-folder"

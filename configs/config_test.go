@@ -222,6 +222,55 @@ func TestRender(t *testing.T) {
 	}
 }
 
+// In client mode each programme has one box, its own or that of all others.
+func TestBoxesOfProgrammes(t *testing.T) {
+	box := func(name, programme string) string {
+		return operator("name = \"" + name + "\"\naddress = \"" + name + "@b.example\"\nprogramme = \"" + programme + "\"")
+	}
+	dir := t.TempDir()
+	if err := os.CopyFS(dir, configs.Programmes); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct{ name, route, boxes, want string }{
+		{"one for all", "operator", box("a", ""), ""},
+		{"one each", "operator", box("a", "pon") + box("b", "parsac") + box("c", "nutripac"), ""},
+		{"its own, and one for the others", "operator", box("a", "pon") + box("b", ""), ""},
+		{"none for one", "operator", box("a", "pon") + box("b", "parsac"), "nutripac"},
+		{"two for one", "operator", box("a", "pon") + box("b", "pon") + box("c", ""), "pon"},
+		{"two for the others", "operator", box("a", "pon") + box("b", "") + box("c", ""), "nutripac parsac"},
+		{"boxes that are only read", "mx", box("a", "pon") + box("b", "pon"), ""},
+		{"a programme that is not there", "mx", box("a", "pom"), "pom"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			src := strings.NewReplacer("nil =", "route = \""+c.route+"\"\nnil =", "[keys]", c.boxes+"[keys]").Replace(sound)
+			src = strings.Replace(src, "domain =", "dev = true\ndomain =", 1)
+			cfg, problems := configs.Parse(filepath.Join(dir, "relais.toml"), []byte(src))
+			for _, p := range problems {
+				if !p.Warning {
+					t.Fatal(explain(problems))
+				}
+			}
+			_, problems = cfg.LoadProgrammes()
+			var got []string
+			for _, p := range problems {
+				for _, l := range texts.Locales() {
+					if text := configs.Explain(p, l); strings.Contains(text, "<no value>") || strings.Contains(text, "check.") {
+						t.Errorf("%s: text with holes: %s", l, text)
+					}
+				}
+				named, _ := p.Args["programme"].(string)
+				if named == "" {
+					named, _ = p.Args["value"].(string)
+				}
+				got = append(got, named)
+			}
+			if slices.Sort(got); strings.Join(got, " ") != c.want {
+				t.Errorf("%q, want %q", strings.Join(got, " "), c.want)
+			}
+		})
+	}
+}
+
 func TestCheckFiles(t *testing.T) {
 	c, _ := configs.Parse("/nowhere/relais.toml", []byte(sound))
 	got := explain(c.CheckFiles())

@@ -149,6 +149,15 @@ func resolve(v reflect.Value, dir string) {
 	}
 }
 
+// ProgrammeOptions say what programme files are loaded for.
+func (c *Config) ProgrammeOptions() rules.LoadOptions {
+	o := rules.LoadOptions{Domain: c.Domain, Dev: c.Dev}
+	for i := range c.Operators {
+		o.Boxes = append(o.Boxes, c.Operators[i].Address)
+	}
+	return o
+}
+
 // LoadProgrammes loads the programme files; see [rules.LoadFS]. That a setting
 // names one of them is checked here, too.
 func (c *Config) LoadProgrammes() (*rules.Set, []Problem) {
@@ -156,7 +165,7 @@ func (c *Config) LoadProgrammes() (*rules.Set, []Problem) {
 	if dir == "" {
 		dir = "."
 	}
-	set, problems := rules.LoadFS(os.DirFS(dir), base, rules.LoadOptions{Domain: c.Domain, Dev: c.Dev})
+	set, problems := rules.LoadFS(os.DirFS(dir), base, c.ProgrammeOptions())
 	for i := range problems {
 		problems[i].File = filepath.Join(dir, problems[i].File)
 	}

@@ -3,6 +3,7 @@ package configs
 import (
 	"net"
 	"net/url"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -34,8 +35,12 @@ func (c *checker) operators() {
 		c.needs(i, "address", o.Address)
 		c.needs(i, "imap", o.IMAP.Address)
 		c.needs(i, "smtp", o.SMTP.Address)
-		if o.Name != "" && names[o.Name] {
+		switch {
+		case o.Name == "":
+		case names[o.Name]:
 			c.at(twice, map[string]any{"value": o.Name}, "operator", i, "name")
+		case !boxName.MatchString(o.Name):
+			c.at(badBoxName, map[string]any{"value": o.Name}, "operator", i, "name")
 		}
 		names[o.Name] = true
 		box := strings.ToLower(o.Address)
@@ -54,6 +59,9 @@ func (c *checker) operators() {
 		c.folders(i, o)
 	}
 }
+
+// boxName: names are words of the journal, of metrics and of the queue.
+var boxName = regexp.MustCompile(`^[A-Za-z0-9._-]{1,32}$`)
 
 func (c *checker) needs(i int, key, value string) {
 	if value == "" {
@@ -126,7 +134,8 @@ func (c *checker) folders(i int, o *Operator) {
 }
 
 // operatorProgrammes checks that the programmes named by [[operator]] are among
-// those loaded.
+// those loaded and, where all mail leaves from these boxes, that each programme
+// has one.
 func (c *Config) operatorProgrammes(set *rules.Set) []Problem {
 	var ids []string
 	for _, p := range set.Programmes {
@@ -136,6 +145,18 @@ func (c *Config) operatorProgrammes(set *rules.Set) []Problem {
 	for i := range c.Operators {
 		if id := c.Operators[i].Programme; id != "" && !slices.Contains(ids, id) {
 			k.at(strict.NotAllowed, map[string]any{"value": id, "allowed": strings.Join(ids, ", ")}, "operator", i, "programme")
+		}
+	}
+	if c.Outbound.Route != RouteOperator {
+		return k.problems
+	}
+	boxes := map[string]int{}
+	for i := range c.Operators {
+		boxes[c.Operators[i].Programme]++
+	}
+	for _, id := range ids {
+		if named := boxes[id]; named > 1 || named == 0 && boxes[""] != 1 {
+			k.at(boxOfProgramme, map[string]any{"programme": id}, "outbound", "route")
 		}
 	}
 	return k.problems

@@ -213,7 +213,7 @@ func (o InitOptions) settings() map[string]string {
 		set["submission.listen"] = list("127.0.0.1:2465")
 		set["imap.listen"] = list("127.0.0.1:2993")
 		set["imap.password"] = quote("on")
-		set["outbound.route"] = quote(routeSmarthost)
+		set["outbound.route"] = quote(RouteSmarthost)
 		set["outbound.smarthost"] = quote("127.0.0.1:2526")
 		set["outbound.tls"] = quote(tlsNone)
 		return set

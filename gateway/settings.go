@@ -14,6 +14,7 @@ import (
 	"github.com/relais-sante/relais/gateway/trust"
 	"github.com/relais-sante/relais/mailbox"
 	"github.com/relais-sante/relais/rules"
+	"github.com/relais-sante/relais/store"
 	"github.com/relais-sante/relais/store/seal"
 )
 
@@ -70,6 +71,10 @@ func (d *daemon) hubOptions() mailbox.Options {
 	for i, r := range c.Outbound.Retry {
 		steps[i] = time.Duration(r)
 	}
+	boxes := make([]mailbox.OperatorBox, len(c.Operators))
+	for i, o := range c.Operators {
+		boxes[i] = mailbox.OperatorBox{Name: o.Name, Address: store.NewAddress(o.Address), Programme: o.Programme}
+	}
 	return mailbox.Options{
 		Store: d.store, Programmes: func() *rules.Set { return d.programmes.Load() }, Domain: c.Domain,
 		Locale: c.Locale, Dev: c.Dev, NIL: c.Outbound.NIL, MaxMessage: int64(c.Inbound.MaxMessageBytes),
@@ -77,7 +82,8 @@ func (d *daemon) hubOptions() mailbox.Options {
 			Alert: time.Duration(c.Triage.Alert), UrgentAlert: time.Duration(c.Triage.UrgentAlert),
 			GiveUp: time.Duration(c.Triage.GiveUp),
 		},
-		Retry:  mailbox.RetryTimes{Steps: steps, GiveUp: time.Duration(c.Outbound.GiveUp)},
+		Retry: mailbox.RetryTimes{Steps: steps, GiveUp: time.Duration(c.Outbound.GiveUp)},
+		Boxes: boxes, Client: c.Outbound.Route == configs.RouteOperator,
 		Listed: d.guard.Listed, Directory: d.directory, Scanner: d.antivirus.scanner(), Log: d.log, Instance: fmt.Sprintf("%d", os.Getpid()),
 	}
 }
@@ -97,9 +103,9 @@ func route(c *configs.Config, g outbound.Trust) (outbound.Route, error) {
 	out := &c.Outbound
 	resolver := outbound.NewResolver(out.Resolver)
 	switch out.Route {
-	case "smarthost":
+	case configs.RouteSmarthost:
 		return outbound.NewSmarthost(out.Smarthost, out.SmarthostDN, g, resolver)
-	case "mx":
+	case configs.RouteMX:
 		return outbound.NewMX(out.MXPort, g, resolver), nil
 	}
 	return nil, fmt.Errorf("route %q: %w", out.Route, errRoute)

@@ -84,6 +84,9 @@ func (c *checker) box(address string, path ...any) {
 	if c.options.Domain != "" && strings.EqualFold(domain, c.options.Domain) {
 		c.at(ownDomain, map[string]any{"value": address, "domain": c.options.Domain}, path...)
 	}
+	if slices.ContainsFunc(c.options.Boxes, func(own string) bool { return strings.EqualFold(own, address) }) {
+		c.at(ownBox, map[string]any{"value": address}, path...)
+	}
 }
 
 func (c *checker) roles() {

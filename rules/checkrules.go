@@ -85,6 +85,7 @@ const (
 	missing            TextID = "check.missing"
 	notAddress         TextID = "check.not-address"
 	ownDomain          TextID = "check.own-domain"
+	ownBox             TextID = "check.own-box"
 	twice              TextID = "check.twice"
 	badID              TextID = "check.bad-id"
 	badProgrammeID     TextID = "check.bad-programme-id"

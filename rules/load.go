@@ -15,7 +15,9 @@ const (
 // LoadOptions say what a programme file is loaded for.
 type LoadOptions struct {
 	Domain string // the hub's own; "" leaves checks against it out
-	Dev    bool   // init --dev: nobody needs to answer yet
+	// Boxes are the hub's own at operators: nobody's to be told at.
+	Boxes []string
+	Dev   bool // init --dev: nobody needs to answer yet
 }
 
 // programmeFile is a programme as it is written.

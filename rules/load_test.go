@@ -81,6 +81,7 @@ func TestLoadProblems(t *testing.T) {
 		{"id in capitals", [2]string{`"essai"`, `"PON"`}, `essai.toml:1:1: "PON" cannot be the id of a programme, *`},
 		{"no desk", [2]string{`desk = ["desk@hopital.example"]`, ``}, `essai.toml: "desk" is missing: give at least one mailbox where *`},
 		{"desk that is no address", [2]string{`desk@hopital.example`, `Desk <desk@hopital.example>`}, `essai.toml:3:9: "desk": "Desk <desk@hopital.example>" is not a mail address, *`},
+		{"desk in the hub's box", [2]string{`desk@hopital.example`, `Parcours@grades.example`}, `essai.toml:3:9: "desk": "Parcours@grades.example" is the hub's own box at its operator *`},
 		{"desk in the hub", [2]string{`desk@hopital.example`, `desk@Relais.Example`}, `essai.toml:3:9: "desk": "desk@Relais.Example" is in relais.example, the hub's own domain. *`},
 
 		{"role named all", [2]string{`id = "ecole"`, `id = "all"`}, `essai.toml:15:1: "role.id": "all" is not allowed. *` + "\n" + `essai.toml:33:14: "rule.to": "ecole" is not allowed. Allowed values: medecin, psychologue, all, all.`},
@@ -145,7 +146,7 @@ func TestLoadProblems(t *testing.T) {
 			if c.edit != [2]string{} && src == essai {
 				t.Fatal("the edit changes nothing")
 			}
-			_, problems := rules.Load("essai.toml", []byte(src), rules.LoadOptions{Domain: "relais.example"})
+			_, problems := rules.Load("essai.toml", []byte(src), rules.LoadOptions{Domain: "relais.example", Boxes: []string{"parcours@grades.example"}})
 			var got []string
 			for _, p := range problems {
 				met[p.ID] = true

@@ -171,6 +171,7 @@ func (c *cli) pathwayDone(p mailbox.PathwayView, err error, done texts.ID) error
 		c.fields(
 			texts.ID("cli.col-pathway"), p.ID,
 			texts.ID("cli.col-address"), p.Address,
+			texts.ID("cli.col-tag"), p.Tag,
 			texts.ID("cli.col-status"), c.statusWord(p.Status),
 			texts.ID("cli.col-merged-into"), p.MergedInto,
 			texts.ID("cli.col-programme"), p.Programme,

@@ -37,7 +37,7 @@ func (c *cli) rulesCheck() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			_, found := rules.Load(name, src, rules.LoadOptions{Domain: config.Domain, Dev: config.Dev})
+			_, found := rules.Load(name, src, config.ProgrammeOptions())
 			problems = append(problems, found...)
 		}
 		return c.checked(problems, len(args))
