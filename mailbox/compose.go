@@ -32,6 +32,7 @@ func (h *Hub) compose(pl *plan, in *incoming) *store.Message {
 		}
 		m.Documents = append(m.Documents, documentRecord(&in.documents[i], rubric))
 	}
+	m.Keys = contentKeys(in)
 	m.NotifyTo, _ = h.receiptWanted(in)
 	m.Audience = audience(d, in.documents)
 	if pl.parent != nil {
@@ -70,7 +71,7 @@ func plainSubject(s string) string {
 }
 
 func audience(d *rules.Decision, docs []letter.Document) store.Audience {
-	a := store.Audience{All: d.All, To: d.To, Limited: d.Limited, Only: d.Only, HasDocs: len(docs) > 0}
+	a := store.Audience{All: d.All, To: d.To, Limited: d.Limited, Only: d.Only, HasDocs: len(docs) > 0, HiddenFromParents: d.HiddenFromParents}
 	for _, g := range d.Grants {
 		a.Grants = append(a.Grants, store.Grant{Rule: g.Rule, Roles: g.Roles, Rubrics: g.Rubrics})
 	}

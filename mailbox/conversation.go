@@ -17,7 +17,8 @@ import (
 const recentPosts = 50
 
 // parent finds the message of the pathway that a mail answers, or nil.
-func (h *Hub) parent(v store.View, p *store.Pathway, in *incoming) (*store.Message, error) {
+func (h *Hub) parent(v store.View, pl *plan, in *incoming) (*store.Message, error) {
+	p := pl.pathway
 	for _, id := range threadIDs(&in.idx.Envelope) {
 		refs, err := v.MessagesByID(id)
 		if err != nil {
@@ -39,7 +40,7 @@ func (h *Hub) parent(v store.View, p *store.Pathway, in *incoming) (*store.Messa
 			}
 		}
 	}
-	return h.parentBySubject(v, p, in)
+	return h.parentBySubject(v, pl, in)
 }
 
 // parentBySubject finds what a mail answers when its ids are of no use: some
@@ -47,7 +48,11 @@ func (h *Hub) parent(v store.View, p *store.Pathway, in *incoming) (*store.Messa
 // hub's tag in the subject makes it an answer; the same base subject (RFC 5256
 // §2.1) says to what. An answer whose parent is not found this way still
 // belongs to the pathway's thread.
-func (h *Hub) parentBySubject(v store.View, p *store.Pathway, in *incoming) (*store.Message, error) {
+//
+// A parent answers nothing that is secret for parents, whatever its subject.
+func (h *Hub) parentBySubject(v store.View, pl *plan, in *incoming) (*store.Message, error) {
+	p := pl.pathway
+	writer := member(p, pl.writer.author.Member)
 	_, _, tagged := letter.FindTag(in.idx.Envelope.Subject)
 	if replyBox(in) == "" && !tagged {
 		return nil, nil
@@ -58,6 +63,9 @@ func (h *Hub) parentBySubject(v store.View, p *store.Pathway, in *incoming) (*st
 		return nil, fmt.Errorf("reading the thread of %s: %w", p.Code, err)
 	}
 	for _, m := range recent {
+		if writer != nil && hiddenFrom(p, pl.prog, writer, m, in.now) {
+			continue
+		}
 		if m.Kind == store.KindPost && m.Retracted == nil && strings.EqualFold(m.Topic, topic) {
 			return m, nil
 		}

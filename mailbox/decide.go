@@ -161,7 +161,7 @@ func (h *Hub) comesBack(v store.View, p *store.Pathway, in *incoming) (*store.Me
 // route applies the programme's rules and the rights function.
 func (h *Hub) route(v store.View, pl *plan, in *incoming) error {
 	var err error
-	if pl.parent, err = h.parent(v, pl.pathway, in); err != nil {
+	if pl.parent, err = h.parent(v, pl, in); err != nil {
 		return err
 	}
 	input := h.input(pl, in)
@@ -171,6 +171,11 @@ func (h *Hub) route(v store.View, pl *plan, in *incoming) error {
 	}
 	m := h.compose(pl, in)
 	pl.message = m
+	if !m.Audience.HiddenFromParents {
+		if m.Audience.HiddenFromParents, err = h.inheritsSecret(v, pl, in); err != nil {
+			return err
+		}
+	}
 	if pl.copyID, err = h.usableID(v, in, m.BodySum); err != nil {
 		return err
 	}
@@ -206,7 +211,7 @@ func (h *Hub) input(pl *plan, in *incoming) rules.Input {
 			Code: d.Code, Filename: d.Filename, Media: d.Media, Confidentiality: d.Confidentiality,
 		})
 	}
-	input := rules.Input{Rubrics: in.given.rubrics}
+	input := rules.Input{Rubrics: in.given.rubrics, Text: textOf(in)}
 	for _, r := range in.env.Rcpts {
 		if r.Rubric != "" && !slices.Contains(input.Rubrics, r.Rubric) {
 			input.Rubrics = append(input.Rubrics, r.Rubric)

@@ -211,3 +211,28 @@ func nothingInClear(t *testing.T, dir string, words ...string) {
 		t.Fatal(err)
 	}
 }
+
+// What keeps a document from somebody here is said in the archive in the words
+// that other systems understand.
+func TestExportSaysWhoMustNotSee(t *testing.T) {
+	for _, c := range []struct {
+		name, to, subject string
+		doc               cdaDoc
+		want              string
+	}{
+		{"for the whole team", "", "Plan", cdaDoc{words: []string{"N"}}, "N"},
+		{"its own words stay", "", "Plan", cdaDoc{words: []string{"V", "INVISIBLE_PATIENT"}}, "V INVISIBLE_REPRESENTANTS_LEGAUX INVISIBLE_PATIENT MASQUE_PSOCIAL"},
+		{"of a narrow rubric", ".psychologie", "Bilan", cdaDoc{words: []string{"N"}}, "R MASQUE_PT N"},
+		{"secret for parents by a word", "", "Secret parents", cdaDoc{}, "N INVISIBLE_REPRESENTANTS_LEGAUX"},
+		{"of a rubric the social worker has not", ".a-classer", "Autre", cdaDoc{code: "X-1"}, "R MASQUE_PSOCIAL MASQUE_PT"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			h := newHouse(t)
+			h.post(written{from: "roux@chu.test", to: string(h.child) + c.to, id: "w1@chu.test", subject: c.subject, content: carrying("d.xml", c.doc.xml())})
+			s, _ := h.exported(ExportRequest{})
+			if got := strings.Join(s.Documents[0].Confidentiality, " "); got != c.want {
+				t.Errorf("%q, want %q", got, c.want)
+			}
+		})
+	}
+}

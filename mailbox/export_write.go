@@ -95,7 +95,7 @@ func (x *export) document(ctx context.Context, f exported, sender string) letter
 	name := []string{string(f.m.ID), strconv.Itoa(f.n)}
 	doc := letter.ExportDocument{
 		SetID: x.h.oid("export-set", name...), Title: d.Title, Filename: d.Filename, Media: d.Media, Code: d.Code,
-		Confidentiality: d.Confidentiality, Written: f.m.Received, Author: x.author(f.m, d),
+		Confidentiality: x.confidentiality(f.m, d), Written: f.m.Received, Author: x.author(f.m, d),
 		Open: func() (io.ReadCloser, error) { return x.h.openDocument(ctx, f.m, d) },
 	}
 	if at := f.m.Date; !at.IsZero() && at.Before(doc.Written) {

@@ -173,6 +173,11 @@ func (h *Hub) Refile(ctx context.Context, by Actor, r MessageRequest) (MessageVi
 			}
 			filings = append(filings, f)
 		}
+		if slices.ContainsFunc(rubrics, c.prog.HidesFromParents) {
+			if err := h.hide(c); err != nil {
+				return err
+			}
+		}
 		c.m.Filings, c.m.Filed = filings, "hand"
 		if err := c.tx.UpdateMessage(c.m); err != nil {
 			return fmt.Errorf("refiling message %s: %w", c.m.ID, err)
@@ -187,12 +192,7 @@ func (h *Hub) followRights(c *post, word string) error {
 		return err
 	}
 	now := h.o.Now()
-	err := h.tellRetracted(c.tx, c.p, c.m, func(d *store.Delivery) bool {
-		return !slices.ContainsFunc(d.Members, func(id store.MemberID) bool {
-			mem := member(c.p, id)
-			return mem != nil && h.maySee(c.p, c.prog, mem, c.m, now).ok
-		})
-	})
+	err := h.tellRetracted(c.tx, c.p, c.m, func(d *store.Delivery) bool { return !h.anySees(c, c.m, d) })
 	if err != nil || c.p.Status == store.PathwayClosed {
 		return err
 	}

@@ -133,6 +133,7 @@ func (h *Hub) setApart(ctx context.Context, by Actor, m *store.Message, to *stor
 		if err := c.correctable(); err != nil {
 			return err
 		}
+		held.HiddenFromParents = secret(c.prog, c.m)
 		if err := c.tx.Hold(held, indexed, draft); err != nil {
 			return fmt.Errorf("holding message %s: %w", held.ID, err)
 		}

@@ -75,7 +75,7 @@ func (h *Hub) tellNarrowed(tx store.Tx, p *store.Pathway, m *store.Message, miss
 func (h *Hub) tellActivity(tx store.Tx, p *store.Pathway, prog *rules.Programme, m *store.Message, roles []string) error {
 	now := h.o.Now()
 	boxes, _ := recipients(p, func(mem *store.Member) bool {
-		return slices.Contains(roles, mem.Role) && mem.ID != m.Author.Member && mayAct(p, prog, mem, now).ok
+		return slices.Contains(roles, mem.Role) && mem.ID != m.Author.Member && mayAct(p, prog, mem, now).ok && !hiddenFrom(p, prog, mem, m, now)
 	})
 	for _, box := range boxes {
 		n := notice{
@@ -103,6 +103,9 @@ func (h *Hub) tellRetracted(tx store.Tx, p *store.Pathway, m *store.Message, con
 	}
 	told := map[store.Address]bool{}
 	for _, d := range slices.Backward(ds) {
+		if d.NoticeKind == noticeRetracted {
+			told[d.Mailbox] = true // and no copy since
+		}
 		got := d.State == store.Sent || d.State == store.Partial || d.State == store.Sending
 		if d.Notice != nil || !got || told[d.Mailbox] || !concerned(d) {
 			continue

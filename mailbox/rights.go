@@ -36,6 +36,7 @@ const (
 	whyUntyped      why = "untyped"
 	whyRetracted    why = "retracted"
 	whyNotAddressed why = "not-addressed"
+	whyHidden       why = "hidden-from-parents"
 )
 
 // verdict is an answer of the rights function.
@@ -96,6 +97,9 @@ func (h *Hub) maySee(p *store.Pathway, prog *rules.Programme, mem *store.Member,
 	}
 	if v := mayAct(p, prog, mem, at); !v.ok {
 		return v
+	}
+	if hiddenFrom(p, prog, mem, m, at) {
+		return verdict{why: whyHidden} // its author's own copy too: the other parent reads it
 	}
 	role := prog.Role(mem.Role)
 	own := m.Author.Member != "" && m.Author.Member == mem.ID

@@ -158,7 +158,7 @@ func (h *Hub) messageView(v store.View, m *store.Message) (MessageView, error) {
 		ID: string(m.ID), MessageID: m.RFCID, Kind: string(m.Kind), Date: m.Date, Received: m.Received, Subject: m.Subject,
 		Author: h.authorView(&m.Author), Rubrics: m.Rubrics(), Documents: []DocumentView{}, Deliveries: []DeliveryView{},
 		Parent: string(m.Parent), Root: m.Root, Urgent: m.Urgent, Rules: m.Rules, Size: m.Size, Pathway: string(m.Pathway),
-		Outcome: m.Outcome,
+		Outcome: m.Outcome, Hidden: m.Audience.HiddenFromParents,
 	}
 	if view.Date.IsZero() {
 		view.Date = m.Received

@@ -99,6 +99,7 @@ type MessageView struct {
 	Parent     string         `json:"parent,omitempty"`
 	Root       string         `json:"root,omitempty"`
 	Urgent     bool           `json:"urgent,omitempty"`
+	Hidden     bool           `json:"hidden_from_parents,omitempty"`
 	Retracted  *time.Time     `json:"retracted,omitempty"`
 	Reason     string         `json:"reason,omitempty"`   // why it was withdrawn
 	MovedTo    string         `json:"moved_to,omitempty"` // the message it became

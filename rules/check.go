@@ -100,6 +100,9 @@ func (c *checker) roles() {
 		if r.DefaultRubric != "" {
 			c.known(c.rubricIDs(), r.DefaultRubric, "role", i, "default_rubric")
 		}
+		if r.Family && r.CareTeam {
+			c.at(familyInside, map[string]any{"role": r.ID}, "role", i, "care_team")
+		}
 		if r.Coordinator && !r.CareTeam {
 			c.at(coordinatorOutside, map[string]any{"role": r.ID}, "role", i, "coordinator")
 		}

@@ -1,6 +1,9 @@
 package rules
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
 // rules checks the rules and compiles their expressions.
 func (c *checker) rules() {
@@ -35,7 +38,7 @@ func (c *checker) rules() {
 }
 
 func (r *Rule) does() bool {
-	return len(r.File)+len(r.To)+len(r.Only)+len(r.Notify) > 0 || r.Urgent || r.Hold || r.AckWithin > 0
+	return len(r.File)+len(r.To)+len(r.Only)+len(r.Notify) > 0 || r.Urgent || r.Hold || r.HiddenFromParents || r.AckWithin > 0
 }
 
 func (c *checker) references(r *Rule, i int) {
@@ -71,6 +74,9 @@ func (c *checker) outsiders(r *Rule, i int) {
 		if !role.CareTeam && len(r.File) == 0 {
 			c.warn(outsideWithoutFile, map[string]any{"role": id}, "rule", i, "to", j)
 		}
+		if role.Family && (r.HiddenFromParents || slices.ContainsFunc(r.File, c.p.HidesFromParents)) {
+			c.warn(secretForRole, map[string]any{"role": id}, "rule", i, "to", j)
+		}
 		for _, rubric := range r.File {
 			ru := c.p.Rubric(rubric)
 			if ru != nil && len(ru.VisibleTo) > 0 && !c.p.MayRole(id, rubric) {
@@ -102,6 +108,8 @@ const (
 	doesNothing        TextID = "check.does-nothing"
 	outsideWithoutFile TextID = "check.outside-without-file"
 	cannotSee          TextID = "check.cannot-see"
+	secretForRole      TextID = "check.secret-for-role"
+	familyInside       TextID = "check.family-inside"
 	whenTooLong        TextID = "check.when-too-long"
 	whenNotUnderstood  TextID = "check.when-not-understood"
 	whenUnknownName    TextID = "check.when-unknown-name"

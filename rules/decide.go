@@ -59,6 +59,10 @@ func (p *Programme) Decide(in Input) Decision {
 
 	d.Rubrics, d.Filed = p.file(in, &d, file)
 	p.keepNarrow(in, &d)
+	d.HiddenFromParents = d.HiddenFromParents || p.hidden(in, &d)
+	if slices.ContainsFunc(facts.Documents, maskedOutside) {
+		d.limit(p.CareRoles())
+	}
 	if p.Mixed == mixedHold && p.differ(d.DocumentRubrics) {
 		d.hold(heldByMixed)
 	}
@@ -97,6 +101,7 @@ func (d *Decision) apply(r *Rule) {
 	if r.Hold {
 		d.hold(r.Name)
 	}
+	d.HiddenFromParents = d.HiddenFromParents || r.HiddenFromParents
 	d.Urgent = d.Urgent || r.Urgent
 	d.Notify = append(d.Notify, r.Notify...)
 	d.AckWithin = shorter(d.AckWithin, r.AckWithin)
@@ -209,7 +214,8 @@ func (p *Programme) roles(ids []string) []string {
 // rubric the message is filed in.
 func (p *Programme) Reach(d Decision) []string {
 	return p.rolesWhere(func(r *Role) bool {
-		if !(d.All && r.CareTeam) && !slices.Contains(d.To, r.ID) || d.Limited && !slices.Contains(d.Only, r.ID) {
+		if !(d.All && r.CareTeam) && !slices.Contains(d.To, r.ID) || d.Limited && !slices.Contains(d.Only, r.ID) ||
+			d.HiddenFromParents && r.Family {
 			return false
 		}
 		for _, rubric := range d.Rubrics {

@@ -30,6 +30,7 @@ type programmeFile struct {
 	Mixed           string       `toml:"mixed" default:"send" enum:"send,hold"`
 	Receipts        string       `toml:"receipts" default:"none" enum:"none,urgent,all"`
 	MissingIdentity string       `toml:"missing_identity" default:"hold" enum:"hold,file"`
+	SecretWords     []string     `toml:"secret_words"`
 	Roles           []roleFile   `toml:"role"`
 	Rubrics         []rubricFile `toml:"rubric"`
 	Rules           []ruleFile   `toml:"rule"`
@@ -43,6 +44,7 @@ type roleFile struct {
 	Coordinator   bool     `toml:"coordinator"`
 	Codes         []string `toml:"codes"`
 	DefaultRubric string   `toml:"default_rubric"`
+	Family        bool     `toml:"family"`
 }
 
 type rubricFile struct {
@@ -52,6 +54,8 @@ type rubricFile struct {
 	VisibleTo []string `toml:"visible_to"`
 	Default   bool     `toml:"default"`
 	Unclassed bool     `toml:"unclassed"`
+
+	HiddenFromParents bool `toml:"hidden_from_parents"`
 }
 
 type ruleFile struct {
@@ -64,6 +68,8 @@ type ruleFile struct {
 	AckWithin strict.Duration `toml:"ack_within"`
 	Notify    []string        `toml:"notify"`
 	Hold      bool            `toml:"hold"`
+
+	HiddenFromParents bool `toml:"hidden_from_parents"`
 }
 
 type sourceFile struct {
@@ -90,7 +96,7 @@ func Load(name string, src []byte, o LoadOptions) (*Programme, []Problem) {
 func (f *programmeFile) programme(name string) *Programme {
 	p := &Programme{
 		ID: f.ID, Name: f.Name, SubjectLabel: f.SubjectLabel, Desk: f.Desk, Conversation: f.Conversation,
-		Mixed: f.Mixed, Receipts: f.Receipts, MissingIdentity: f.MissingIdentity, File: name,
+		Mixed: f.Mixed, Receipts: f.Receipts, MissingIdentity: f.MissingIdentity, SecretWords: f.SecretWords, File: name,
 	}
 	for _, r := range f.Roles {
 		p.Roles = append(p.Roles, Role(r))
@@ -104,7 +110,7 @@ func (f *programmeFile) programme(name string) *Programme {
 	for _, r := range f.Rules {
 		p.Rules = append(p.Rules, Rule{
 			Name: r.Name, When: r.When, File: r.File, To: r.To, Only: r.Only, Urgent: r.Urgent,
-			AckWithin: time.Duration(r.AckWithin), Notify: r.Notify, Hold: r.Hold,
+			AckWithin: time.Duration(r.AckWithin), Notify: r.Notify, Hold: r.Hold, HiddenFromParents: r.HiddenFromParents,
 		})
 	}
 	byConvention(p)
@@ -118,9 +124,15 @@ func (f *programmeFile) programme(name string) *Programme {
 	return p
 }
 
-// byConvention marks the rubrics that every programme has, where the file
-// leaves their keys out.
+// byConvention marks the rubrics and the role that every programme has, where
+// the file leaves their keys out.
 func byConvention(p *Programme) {
+	if r := p.Role("parent"); r != nil {
+		r.Family = true // also where the file says otherwise: in doubt, narrower
+	}
+	if p.SecretWords == nil {
+		p.SecretWords = defaultSecretWords
+	}
 	if p.DefaultRubric() == nil {
 		if r := p.Rubric("coordination"); r != nil {
 			r.Default = true

@@ -70,7 +70,7 @@ func TestLoadProblems(t *testing.T) {
 	}{
 		{"no fault", [2]string{}, ""},
 
-		{"unknown key", [2]string{"types = [\"83901-9\"]", "kinds = [\"83901-9\"]"}, `essai.toml:24:1: There is no key "rubric.kinds". Keys allowed here: id, name, types, visible_to, default, unclassed.`},
+		{"unknown key", [2]string{"types = [\"83901-9\"]", "kinds = [\"83901-9\"]"}, `essai.toml:24:1: There is no key "rubric.kinds". Keys allowed here: id, name, types, visible_to, default, unclassed, hidden_from_parents.`},
 		{"unknown setting", [2]string{"desk =", "mixed = \"ask\"\ndesk ="}, `essai.toml:3:1: "mixed": "ask" is not allowed. Allowed values: send, hold.`},
 		{"not TOML", [2]string{"[[source]]", "[[source"}, `essai.toml:34:9: This is not TOML: *`},
 		{"no id", [2]string{`id = "essai"`, ``}, `essai.toml: "id" is missing or empty.`},

@@ -31,11 +31,14 @@ type Programme struct {
 	// MissingIdentity says what becomes of a CDA or XDM document that names
 	// nobody: hold, file.
 	MissingIdentity string
-	Roles           []Role
-	Rubrics         []Rubric
-	Rules           []Rule
-	Sources         []Source
-	File            string // for messages
+	// SecretWords in subject, text or a file name mark a message secret for
+	// parents.
+	SecretWords []string
+	Roles       []Role
+	Rubrics     []Rubric
+	Rules       []Rule
+	Sources     []Source
+	File        string // for messages
 }
 
 // Role is what a member does in the team.
@@ -46,6 +49,9 @@ type Role struct {
 	Coordinator   bool
 	Codes         []string // national profession codes
 	DefaultRubric string
+	// Family: parents and other legal representatives, who see nothing that is
+	// marked secret for them, and whom the child's majority suspends.
+	Family bool
 }
 
 // Rubric is a folder of the mailbox.
@@ -56,6 +62,8 @@ type Rubric struct {
 	VisibleTo []string // role ids; empty: the whole care team
 	Default   bool
 	Unclassed bool // takes documents whose code no rubric claims
+	// HiddenFromParents: what is filed here is secret for parents.
+	HiddenFromParents bool
 }
 
 // Rule is one rule; When is an expression over [Facts].
@@ -69,8 +77,10 @@ type Rule struct {
 	AckWithin time.Duration
 	Notify    []string // role ids told besides, without content
 	Hold      bool
-	Line      int         // in the programme's file
-	program   *vm.Program // When, compiled
+	// HiddenFromParents marks the message secret for parents.
+	HiddenFromParents bool
+	Line              int         // in the programme's file
+	program           *vm.Program // When, compiled
 }
 
 // Source is the box of a hospital record that may send for any child of its
@@ -136,6 +146,9 @@ type Input struct {
 	// Answers is true when the message answers another; its rubrics are then
 	// Facts.Answers.Rubrics.
 	Answers bool
+	// Text of the mail, looked through for words that mark it secret for
+	// parents; what it quotes counts.
+	Text string
 }
 
 // Decision is what the programme's rules say of one message.
@@ -155,6 +168,9 @@ type Decision struct {
 	Notify    []string
 	Hold      bool
 	HeldBy    string // name of the rule that holds
+	// HiddenFromParents: no role of the family may see it, nor anybody at the
+	// child's own box.
+	HiddenFromParents bool
 	// DocumentRubrics gives for each document of the facts the rubric its code
 	// belongs to ("" for untyped).
 	DocumentRubrics []string

@@ -74,6 +74,9 @@ type Audience struct {
 	// stop the authors named in Answered.
 	Inherited     bool     `cbor:"9,keyasint,omitempty"`
 	InheritedOnly []string `cbor:"10,keyasint,omitempty"`
+	// HiddenFromParents keeps it from parents and from the child's own box,
+	// whoever answers, refiles or sends it again. It is never taken off.
+	HiddenFromParents bool `cbor:"11,keyasint,omitempty"`
 }
 
 // Grant is a matched rule that names roles and rubrics; members outside the
@@ -128,6 +131,9 @@ type Message struct {
 	Boxes []BoxUID `cbor:"36,keyasint,omitempty"`
 	// ModSeq is that of the last write, the engine's.
 	ModSeq uint64 `cbor:"37,keyasint"`
+	// Keys are words of the hub's own to find it by in its pathway
+	// (View.MessagesOfKey): digests of its documents, their sets of versions.
+	Keys []string `cbor:"40,keyasint,omitempty"`
 }
 
 // Rubrics lists the ids of the rubrics the message is filed in; of one that was
@@ -268,6 +274,8 @@ type Held struct {
 	Fingerprint [32]byte      `cbor:"24,keyasint"`
 	Listed      []string      `cbor:"25,keyasint,omitempty"` // domains the peer may speak for, among sender's and From's
 	Since       time.Time     `cbor:"26,keyasint,omitzero"`  // when it began to wait; giving up counts from here
+	// HiddenFromParents: it was so where it was moved from (Audience).
+	HiddenFromParents bool `cbor:"27,keyasint,omitempty"`
 }
 
 // Item is something to do at a time. Lanes order the work: "out:<domain>" for

@@ -205,6 +205,9 @@ type View interface {
 	// Message-ID (without brackets), newest first, over all pathways. A copy
 	// that went out under one of the message's own ids adds nothing.
 	MessagesByID(id string) ([]MessageRef, error)
+	// MessagesOfKey finds the messages of a pathway that have a key among
+	// their Message.Keys, newest first.
+	MessagesOfKey(code PathwayCode, key string) ([]MessageID, error)
 	// Duplicate finds the message filed under the same fingerprint.
 	Duplicate(fingerprint [32]byte) (MessageRef, error)
 
@@ -295,8 +298,8 @@ type Tx interface {
 
 	// FileMessage stores a new message of m.Pathway: takes the draft, wraps
 	// its session key to the pathway's key, gives m its Seq, Blob and the UID
-	// and modseq of each of m.Filings, writes the look-ups for m.KnownAs and
-	// m.Fingerprint. d may be nil for entries without bytes (events).
+	// and modseq of each of m.Filings, writes the look-ups for m.KnownAs, m.Keys
+	// and m.Fingerprint. d may be nil for entries without bytes (events).
 	FileMessage(m *Message, index []byte, d Draft) error
 	// FileHeld stores a message that was held: its sealed bytes stay where
 	// they are, the session key is wrapped to the pathway's key. The held
@@ -305,7 +308,7 @@ type Tx interface {
 	// UpdateMessage rewrites m, except for Seq and Blob, which are the engine's.
 	// Both writes give a UID to each of m.Boxes that has none.
 	// Filings added get a UID, filings gone a tombstone, filings whose ModSeq
-	// the caller set to 0 a new modseq; new KnownAs get their look-up.
+	// the caller set to 0 a new modseq; new KnownAs and Keys get their look-up.
 	UpdateMessage(m *Message) error
 
 	PutDelivery(d *Delivery) error

@@ -77,6 +77,9 @@ func (c *cli) message(m mailbox.MessageView, names map[string]string) {
 	}
 	c.line(head)
 	c.line("  " + m.Subject)
+	if m.Hidden {
+		c.line("  " + texts.T(c.locale, "cli.hidden-from-parents", nil))
+	}
 	if m.Retracted != nil {
 		c.line("  " + texts.T(c.locale, "cli.retracted", map[string]any{"date": c.minute(*m.Retracted), "reason": m.Reason}))
 	}

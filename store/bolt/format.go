@@ -37,7 +37,7 @@ var (
 	bucketBoxes      = []byte("boxes")      // L(address) → owned Box
 	bucketAccounts   = []byte("accounts")   // account id → Account, its key
 	bucketLogins     = []byte("logins")     // L(username or certificate) → account id; L(box)·id → nothing
-	bucketIDs        = []byte("ids")        // L(Message-ID)·^number → owned MessageRef
+	bucketIDs        = []byte("ids")        // L(Message-ID) or L(pathway, key)·^number → owned MessageRef
 	bucketPrints     = []byte("prints")     // L(fingerprint) → owned MessageRef
 	bucketDeliveries = []byte("deliveries") // id → owned Delivery
 	bucketLive       = []byte("live")       // q or f (failed)·id → nothing

@@ -176,8 +176,45 @@ func (t *tx) putID(id string, ref store.MessageRef) error {
 	if id == "" {
 		return nil
 	}
-	key := joined(t.lookup("message-id", id), u64(^t.next()))
-	return t.putOwned(bucketIDs, key, pathwayOwner(ref.Pathway), &ref)
+	return t.putRef(t.lookup("message-id", id), ref)
+}
+
+func (t *tx) putRef(prefix []byte, ref store.MessageRef) error {
+	return t.putOwned(bucketIDs, joined(prefix, u64(^t.next())), pathwayOwner(ref.Pathway), &ref)
+}
+
+// MessagesOfKey implements [store.View].
+func (v *view) MessagesOfKey(c store.PathwayCode, key string) ([]store.MessageID, error) {
+	prefix := v.keyLookup(c, key)
+	var out []store.MessageID
+	cur := v.bucket(bucketIDs).Cursor()
+	for k, row := cur.Seek(prefix); hasPrefix(k, prefix); k, row = cur.Next() {
+		var ref store.MessageRef
+		if err := v.openOwned(bucketIDs, k, row, &ref); err != nil {
+			return nil, fmt.Errorf("looking up a key of %s: %w", c, err)
+		}
+		out = append(out, ref.Message)
+	}
+	return out, nil
+}
+
+func (v *view) keyLookup(c store.PathwayCode, key string) []byte {
+	return v.lookup("message-key", string(c), key)
+}
+
+// putKeys writes the look-ups of those keys that old does not have.
+func (t *tx) putKeys(m *store.Message, old []string) error {
+	done := slices.Clone(old)
+	for _, key := range m.Keys {
+		if slices.Contains(done, key) {
+			continue
+		}
+		done = append(done, key)
+		if err := t.putRef(t.keyLookup(m.Pathway, key), store.MessageRef{Pathway: m.Pathway, Message: m.ID}); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // Duplicate implements [store.View].
@@ -240,6 +277,9 @@ func (t *tx) fileRows(m *store.Message, index []byte) error {
 		return err
 	}
 	if err := t.putIDs(m, nil); err != nil {
+		return err
+	}
+	if err := t.putKeys(m, nil); err != nil {
 		return err
 	}
 	return t.putPrint(m)
@@ -310,6 +350,9 @@ func (t *tx) UpdateMessage(m *store.Message) error {
 		return fmt.Errorf("updating message %s: %w", m.ID, err)
 	}
 	if err := t.putIDs(m, ids(old)); err != nil {
+		return fmt.Errorf("updating message %s: %w", m.ID, err)
+	}
+	if err := t.putKeys(m, old.Keys); err != nil {
 		return fmt.Errorf("updating message %s: %w", m.ID, err)
 	}
 	if err := t.put(bucketThreads, t.messageKey(m.Pathway, u64(m.Seq)), pathwayOwner(m.Pathway), m); err != nil {

@@ -102,6 +102,8 @@ func messageLookups(t *testing.T, b *bench) {
 	}
 	ref1, ref2 := store.MessageRef{Pathway: one.Code, Message: m1.ID}, store.MessageRef{Pathway: two.Code, Message: m2.ID}
 	m1.KnownAs = append(m1.KnownAs, "z@hub.example")
+	m1.Keys, m2.Keys = []string{"set:1"}, []string{"set:1"}
+	b.commit(func(t store.Tx) error { return t.UpdateMessage(m2) })
 	b.commit(func(t store.Tx) error { return t.UpdateMessage(m1) })
 	b.commit(func(t store.Tx) error { return t.UpdateMessage(m1) })
 	for range 2 {
@@ -109,8 +111,15 @@ func messageLookups(t *testing.T, b *bench) {
 		b.same("second id", got(b, by("y@chu.example")), []store.MessageRef{ref1})
 		b.same("id added later", got(b, by("z@hub.example")), []store.MessageRef{ref1})
 		b.same("unknown id", got(b, by("q@chu.example")), []store.MessageRef(nil))
+		b.same("a key is no Message-ID", got(b, by("set:1")), []store.MessageRef(nil))
+		b.same("key, in its pathway only", got(b, ofKey(one.Code, "set:1")), []store.MessageID{m1.ID})
+		b.same("unknown key", got(b, ofKey(one.Code, "set:2")), []store.MessageID(nil))
 		b.reopen()
 	}
+}
+
+func ofKey(code store.PathwayCode, key string) func(store.View) ([]store.MessageID, error) {
+	return func(v store.View) ([]store.MessageID, error) { return v.MessagesOfKey(code, key) }
 }
 
 func copyLookups(_ *testing.T, b *bench) {
