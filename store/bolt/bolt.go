@@ -103,6 +103,9 @@ type Store struct {
 	fault error    // sticky: nothing can be written any more until a restart
 	full  bool     // the last write failed for want of room
 
+	unlogged []loggedRow  // rows of the index that wait for the segment
+	ended    []segmentEnd // segments left behind, which the index does not know yet
+
 	published atomic.Pointer[state]
 	segs      segments
 	pathways  pathwayCache
@@ -196,7 +199,13 @@ func (s *Store) start() error {
 	if err := s.load(); err != nil {
 		return err
 	}
-	return s.tidy()
+	if err := s.tidy(); err != nil {
+		return err
+	}
+	if s.unlogged, err = s.unloggedTraces(); err != nil {
+		return err
+	}
+	return s.noteOpen()
 }
 
 // NewKey implements [store.Store].
@@ -245,17 +254,21 @@ func (s *Store) Close() error {
 	s.dbMu.Lock()
 	defer s.dbMu.Unlock()
 	var err error
+	if s.db != nil && s.fault == nil {
+		err = s.logRest()
+	}
 	if s.seg != nil {
 		// What was set aside beyond the last record is given back.
-		err = s.seg.f.Truncate(s.state.End)
-		if cerr := s.seg.f.Close(); err == nil {
-			err = cerr
+		terr := s.seg.f.Truncate(s.state.End)
+		if terr == nil {
+			terr = s.seg.f.Sync()
 		}
+		err = errors.Join(err, terr, s.seg.f.Close())
 		s.seg = nil
 	}
 	s.segs.close()
 	if s.db != nil {
-		s.noteFreePages()
+		s.noteClosed(err == nil)
 		if cerr := s.db.Close(); err == nil {
 			err = cerr
 		}

@@ -161,6 +161,7 @@ func (s *Store) attempt(todo []*request, more bool) []*request {
 	err = g.writeSegment()
 	if err != nil {
 		g.rollback()
+		wasFull := s.full
 		s.afterFailure(err)
 		var rest []*request
 		for _, r := range ran {
@@ -169,6 +170,13 @@ func (s *Store) attempt(todo []*request, more bool) []*request {
 			} else {
 				rest = append(rest, r)
 			}
+		}
+		if len(rest) == len(ran) && (wasFull || !s.full) {
+			// Only rows that waited were to be written, and they cannot wait longer.
+			for _, r := range rest {
+				r.done <- fmt.Errorf("committing: %w", fault(err))
+			}
+			return nil
 		}
 		return rest
 	}
@@ -179,7 +187,7 @@ func (s *Store) attempt(todo []*request, more bool) []*request {
 		s.afterFailure(err)
 		return nil
 	}
-	s.full = false
+	s.full = s.full && g.size == 0
 	g.publish(ran)
 	for _, r := range ran {
 		r.done <- nil

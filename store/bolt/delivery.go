@@ -147,7 +147,16 @@ func (t *tx) putDelivery(d *store.Delivery) error {
 	if d.Pathway != "" {
 		owner = pathwayOwner(d.Pathway)
 	}
-	if err := t.putOwned(bucketDeliveries, []byte(d.ID), owner, d); err != nil {
+	row, err := t.sealed(t.ownedBy(owner), bucketDeliveries, []byte(d.ID), owner, d)
+	if err != nil {
+		return err
+	}
+	if fresh || liveness(d.State) != liveQueued {
+		// Attempts are not worth a place in the segment: salvaged, a copy of
+		// unknown outcome waits for a human.
+		t.keep(bucketDeliveries, []byte(d.ID), row)
+	}
+	if err := t.putRaw(bucketDeliveries, []byte(d.ID), row); err != nil {
 		return err
 	}
 	if err := t.moveLive(d.ID, liveness(old.State), liveness(d.State)); err != nil {
@@ -164,7 +173,6 @@ func (t *tx) putDelivery(d *store.Delivery) error {
 		if err := t.putRaw(bucketThreads, key, append([]byte{clearVersion}, d.ID...)); err != nil {
 			return err
 		}
-		t.note(d)
 	}
 	if d.RFCID == "" || d.RFCID == old.RFCID {
 		return nil
@@ -185,14 +193,6 @@ func (t *tx) putCopyID(d *store.Delivery) error {
 		}
 	}
 	return t.putID(d.RFCID, store.MessageRef{Pathway: d.Pathway, Message: d.Message, Box: d.Mailbox})
-}
-
-// note remembers a delivery for the commit record of its message.
-func (t *tx) note(d *store.Delivery) {
-	if t.copies == nil {
-		t.copies = make(map[store.MessageID][]*store.Delivery)
-	}
-	t.copies[d.Message] = append(t.copies[d.Message], d)
 }
 
 // moveWaiting keeps the list of a pathway's deliveries that are in bucketLive.

@@ -3,6 +3,7 @@ package bolt
 import (
 	"encoding/binary"
 	"fmt"
+	"io"
 	"os"
 	"strings"
 
@@ -64,13 +65,14 @@ var (
 	//	A·m·mail id         → Mail
 	//	A·r                 → Reader
 	//	A·x·mail id         → letter index
-	bucketReaders = []byte("readers")
+	bucketReaders  = []byte("readers")
+	bucketSegments = []byte("segments") // number of a shared segment that is left behind → segmentEnd, hub key
 
 	buckets = [][]byte{
 		bucketMeta, bucketPathways, bucketThreads, bucketLocated, bucketPatients, bucketTeams, bucketNames,
 		bucketBoxes, bucketAccounts, bucketLogins, bucketIDs, bucketPrints, bucketDeliveries, bucketLive, bucketHeld, bucketHeldIndex,
 		bucketHeldOf, bucketHeldPrints, bucketItems, bucketDue, bucketLeases, bucketTraces, bucketHeads,
-		bucketSettings, bucketLarge, bucketReaders,
+		bucketSettings, bucketLarge, bucketSegments, bucketReaders,
 	}
 
 	keyFormat = []byte("format")
@@ -109,6 +111,20 @@ type state struct {
 	Queued       int64 `cbor:"13,keyasint"`
 	Failed       int64 `cbor:"14,keyasint"`
 	SegmentBytes int64 `cbor:"15,keyasint"`
+
+	Chain  [32]byte `cbor:"20,keyasint"`           // over the records of the shared segment, see chained
+	Logged uint64   `cbor:"21,keyasint"`           // last trace that is in a segment
+	Closed bool     `cbor:"22,keyasint,omitempty"` // in order: nothing lies behind End
+	// Line names the history that segments and index belong to; a restored or
+	// salvaged store begins another.
+	Line [16]byte `cbor:"23,keyasint"`
+}
+
+// segmentEnd says where a shared segment ends that is no longer written to.
+type segmentEnd struct {
+	Number uint32   `cbor:"1,keyasint"`
+	End    int64    `cbor:"2,keyasint"`
+	Chain  [32]byte `cbor:"3,keyasint"`
 }
 
 // step takes an index from format to-1 to format to, in one transaction.
@@ -131,6 +147,9 @@ func create(s *Store, btx *bolt.Tx) error {
 		}
 	}
 	st := state{Validity: max(1, uint32(s.o.Clock().Unix())), ModSeq: 1}
+	if _, err := io.ReadFull(s.o.Rand, st.Line[:]); err != nil {
+		return err
+	}
 	t := tx{view: view{s: s, tx: btx}}
 	return t.put(bucketMeta, keyState, hubOwner, &st)
 }

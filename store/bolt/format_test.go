@@ -69,6 +69,7 @@ func TestCommitRecords(t *testing.T) {
 		t.Fatal(err)
 	}
 	var found []store.MessageID
+	kinds := map[byte]int{}
 	for at := segHead; at < len(b); {
 		h, ok := decodeRecordHead(b[at:])
 		if !ok {
@@ -89,23 +90,31 @@ func TestCommitRecords(t *testing.T) {
 		if err := decoding.Unmarshal(payload, &rec); err != nil {
 			t.Fatal(err)
 		}
-		owner, ok := s.keys.OwnerOf([12]byte(rec.Owner))
-		if !ok {
-			t.Fatal("owner not found by handle")
+		for _, r := range rec.Rows {
+			if r.Bucket != logged[string(bucketThreads)].number {
+				kinds[r.Bucket]++
+				continue
+			}
+			owner, ok := s.keys.OwnerOf([12]byte(r.Key[:handleSize]))
+			if !ok {
+				t.Fatal("owner not found by handle")
+			}
+			m := new(store.Message)
+			if err := (&view{s: s}).open(bucketThreads, r.Key, owner, r.Row, m); err != nil {
+				t.Fatal(err)
+			}
+			want := thread[len(found)]
+			found = append(found, m.ID)
+			if m.Seq != want.Seq || m.Filings[0] != want.Filings[0] || m.Blob.Segment != want.Blob.Segment {
+				t.Errorf("record %d does not tell the message", len(found))
+			}
 		}
-		clear, err := s.keys.OpenRow(nil, owner, bucketCommit, h.id[:], rec.Detail)
-		if err != nil {
-			t.Fatal(err)
-		}
-		var d commitDetail
-		if err := decoding.Unmarshal(clear, &d); err != nil {
-			t.Fatal(err)
-		}
-		found = append(found, d.Message.ID)
-		want := thread[len(found)-1]
-		if d.Message.Seq != want.Seq || d.Message.Filings[0] != want.Filings[0] || len(d.Copies) != 1 || d.Message.Blob.Segment != rec.Segment {
-			t.Errorf("record %d does not tell the message", len(found))
-		}
+	}
+	if n := kinds[logged[string(bucketDeliveries)].number]; n != len(thread) {
+		t.Errorf("%d deliveries in the segment, want %d", n, len(thread))
+	}
+	if n := kinds[logged[string(bucketTraces)].number]; n != len(thread) {
+		t.Errorf("%d traces in the segment, want %d", n, len(thread))
 	}
 	if len(found) != len(thread) {
 		t.Errorf("%d commit records, want %d", len(found), len(thread))

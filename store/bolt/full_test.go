@@ -197,7 +197,14 @@ func TestRestOfAGroupGoesOn(t *testing.T) {
 	for range 1000 {
 		runs := 0
 		other := make(chan error)
-		err := s.Commit(bg, func(tx store.Tx) error {
+		d, err := s.Create(bg, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := d.Finish(); err != nil {
+			t.Fatal(err)
+		}
+		err = s.Commit(bg, func(tx store.Tx) error {
 			waits := make(chan struct{})
 			go func() {
 				p, err := pathwayNow(s, code)
@@ -211,8 +218,9 @@ func TestRestOfAGroupGoesOn(t *testing.T) {
 			for range 100 {
 				runtime.Gosched()
 			}
-			return tx.FileMessage(&store.Message{ID: "01m", Pathway: code}, nil, nil)
+			return tx.FileMessage(&store.Message{ID: "01m", Pathway: code}, nil, d)
 		})
+		d.Discard()
 		if !errors.Is(err, store.ErrFull) {
 			t.Fatalf("the message: got %v, want ErrFull", err)
 		}

@@ -16,8 +16,13 @@ type group struct {
 	state state    // as it will be
 	parts [][]byte // to append to the segment
 	size  int64    // of parts
-	rows  bool     // something was written to the index
+	heads [][]byte // of the records among parts
+	rows  []loggedRow
 	undo  []func() // what to put back in callers' records if nothing is kept
+
+	changes bool // something was written to the index
+	urgent  bool // the rows may not wait for another group
+	logs    bool // the rows, and all that waited, are among parts
 }
 
 // begin opens a group. The segment it appends to is made sure of first.
@@ -40,25 +45,25 @@ func (g *group) run(r *request) error {
 	t := newTx(g)
 	r.turn <- t
 	err := <-r.ran
-	if err == nil {
-		err = t.finish()
-	}
 	if err != nil {
 		if uerr := t.undoAll(); uerr != nil && err == nil {
 			err = uerr
 		}
 		return err
 	}
-	g.rows = g.rows || len(t.log) > 0
+	g.changes = g.changes || len(t.log) > 0
 	g.parts = append(g.parts, t.parts...)
 	g.size += t.size
+	g.heads = append(g.heads, t.heads...)
+	g.rows = append(g.rows, t.kept...)
+	g.urgent = g.urgent || t.urgent
 	g.undo = append(g.undo, t.restore...)
 	g.state = t.state
 	r.tx = t
 	return nil
 }
 
-func (g *group) changed() bool { return g.rows || g.size > 0 }
+func (g *group) changed() bool { return g.changes || g.size > 0 }
 
 func (g *group) rollback() {
 	_ = g.btx.Rollback()
@@ -70,8 +75,8 @@ func (g *group) rollback() {
 // writeSegment appends and syncs. After a failure the segment ends where the
 // index says; if even that cannot be had, another is begun.
 func (g *group) writeSegment() error {
-	if g.size == 0 {
-		return nil
+	if err := g.writeRows(); err != nil || g.size == 0 {
+		return err
 	}
 	s := g.s
 	n, err := s.seg.write(s.o.files, g.parts, s.state.End)
@@ -81,6 +86,7 @@ func (g *group) writeSegment() error {
 	}
 	g.state.End += n
 	g.state.SegmentBytes += n
+	g.state.Chain = chained(g.state.Chain, g.heads)
 	return nil
 }
 
@@ -101,8 +107,7 @@ func (s *Store) cutSegment() {
 // longer fits the file, and it is opened anew.
 func (g *group) commitIndex() error {
 	s := g.s
-	t := tx{view: view{s: s, tx: g.btx}}
-	if err := t.put(bucketMeta, keyState, hubOwner, &g.state); err != nil {
+	if err := g.writeState(); err != nil {
 		g.rollback()
 		s.cutSegment()
 		return err
@@ -126,6 +131,18 @@ func (g *group) commitIndex() error {
 	return fmt.Errorf("writing the index: %w", err)
 }
 
+// writeState writes what the next group goes on from, and where segments ended
+// that were left behind.
+func (g *group) writeState() error {
+	t := tx{view: view{s: g.s, tx: g.btx}}
+	for _, e := range g.s.ended {
+		if err := t.put(bucketSegments, u32(e.Number), hubOwner, &e); err != nil {
+			return err
+		}
+	}
+	return t.put(bucketMeta, keyState, hubOwner, &g.state)
+}
+
 // indexAt is the number of the last transaction in the index.
 func (s *Store) indexAt() int {
 	btx, err := s.db.Begin(false)
@@ -142,6 +159,12 @@ func (g *group) publish(ran []*request) {
 	s.state = g.state
 	st := g.state
 	s.published.Store(&st)
+	s.ended = nil
+	if g.logs {
+		s.unlogged = nil
+	} else {
+		s.unlogged = append(s.unlogged, g.rows...)
+	}
 	for _, r := range ran {
 		for _, d := range r.tx.drafts {
 			d.keep()
@@ -197,9 +220,12 @@ func (s *Store) nextSegment() error {
 		_ = s.seg.f.Truncate(s.state.End)
 		s.seg.f.Close()
 	}
+	if s.state.Segment > 0 {
+		s.ended = append(s.ended, segmentEnd{s.state.Segment, s.state.End, s.state.Chain})
+	}
 	s.seg = &segment{f: f, name: name, aside: segHead}
 	s.state.Segment++
-	s.state.End = segHead
+	s.state.End, s.state.Chain = segHead, [32]byte{}
 	s.state.SegmentBytes += segHead
 	return nil
 }
@@ -222,7 +248,8 @@ func (t *tx) blobFor(d *draft, o store.Owner) (*store.Blob, error) {
 	}
 	b.Segment, b.Offset = t.g.s.seg.name, t.g.state.End+t.g.size+t.size
 	head := recordHead{kind: recMessage, seq: t.state.Seq, id: d.id, length: b.Length, sum: sum}
-	t.append(head.encode())
+	t.heads = append(t.heads, head.encode())
+	t.append(t.heads[len(t.heads)-1])
 	for _, p := range d.blocks {
 		t.append(p)
 	}

@@ -3,7 +3,6 @@ package bolt
 import (
 	"errors"
 	"fmt"
-	"io"
 	"strings"
 
 	"github.com/relais-sante/relais/store"
@@ -88,24 +87,16 @@ func (t *tx) hold(h *store.Held, index []byte, d store.Draft) error {
 	if t.bucket(bucketHeld).Get([]byte(h.ID)) != nil {
 		return store.ErrConflict
 	}
-	f := &filed{owner: triageOwner(h.ID), held: h}
-	h.Blob = nil
-	if d != nil {
-		own, blob, err := t.take(d, f.owner)
-		if err != nil {
-			return err
-		}
-		f.id, f.blob, h.Blob = own.id, blob, blob
-	} else if _, err := io.ReadFull(t.s.o.Rand, f.id[:]); err != nil {
+	var err error
+	if h.Blob, err = t.take(d, triageOwner(h.ID)); err != nil {
 		return err
 	}
-	if err := t.put(bucketHeldIndex, []byte(h.ID), f.owner, nonNil(index)); err != nil {
+	if err := t.put(bucketHeldIndex, []byte(h.ID), triageOwner(h.ID), nonNil(index)); err != nil {
 		return err
 	}
 	if err := t.putHeld(&store.Held{}, h); err != nil {
 		return err
 	}
-	t.filed = append(t.filed, f)
 	t.state.Held++
 	return nil
 }
@@ -204,35 +195,28 @@ func (t *tx) FileHeld(m *store.Message, index []byte, id store.HeldID) error {
 	if err != nil {
 		return fmt.Errorf("filing held message: %w", err)
 	}
-	f := &filed{owner: pathwayOwner(m.Pathway), msg: m}
-	m.Blob = nil
-	if h.Blob != nil {
-		if err := t.rewrap(f, h.Blob); err != nil {
-			return fmt.Errorf("filing held message %s: %w", id, err)
-		}
-		m.Blob = f.blob
-	} else if _, err := io.ReadFull(t.s.o.Rand, f.id[:]); err != nil {
+	if m.Blob, err = t.rewrap(h.Blob, pathwayOwner(m.Pathway)); err != nil {
 		return fmt.Errorf("filing held message %s: %w", id, err)
 	}
 	if err := t.removeHeld(h); err != nil {
 		return fmt.Errorf("filing held message %s: %w", id, err)
 	}
-	return t.file(f, index)
+	return t.file(m, index)
 }
 
 // rewrap gives bytes that stay where they are to another owner.
-func (t *tx) rewrap(f *filed, from *store.Blob) error {
+func (t *tx) rewrap(from *store.Blob, to store.Owner) (*store.Blob, error) {
+	if from == nil {
+		return nil, nil
+	}
 	session, err := t.s.keys.Unwrap(from.Owner, from.Key)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	blob := *from
-	blob.Owner = f.owner
-	if blob.Key, err = t.s.keys.Wrap(f.owner, session); err != nil {
-		return err
+	blob.Owner = to
+	if blob.Key, err = t.s.keys.Wrap(to, session); err != nil {
+		return nil, err
 	}
-	f.blob = &blob
-	// The record that names the bytes carries their id.
-	_, err = io.ReadFull(t.s.o.Rand, f.id[:])
-	return err
+	return &blob, nil
 }

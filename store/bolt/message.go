@@ -5,7 +5,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"io"
 	"slices"
 
 	"github.com/relais-sante/relais/store"
@@ -52,6 +51,11 @@ func (v *view) indexKey(c store.PathwayCode, seq []byte) []byte {
 }
 
 func isMessage(k []byte) bool { return k[len(k)-1] == endMessage }
+
+// isMessageKey tells the key of a message among all of bucketThreads.
+func isMessageKey(k []byte) bool {
+	return len(k) == handleSize+1+8+1 && k[handleSize] == kindThread && isMessage(k)
+}
 
 // Message implements [store.View].
 func (v *view) Message(c store.PathwayCode, id store.MessageID) (*store.Message, error) {
@@ -228,27 +232,18 @@ func (v *view) Duplicate(fingerprint [32]byte) (store.MessageRef, error) {
 
 // FileMessage implements [store.Tx].
 func (t *tx) FileMessage(m *store.Message, index []byte, d store.Draft) error {
-	m.Blob = nil
-	f := &filed{owner: pathwayOwner(m.Pathway), msg: m}
-	if d != nil {
-		own, blob, err := t.take(d, f.owner)
-		if err != nil {
-			return fmt.Errorf("filing message %s: %w", m.ID, err)
-		}
-		f.id, f.blob, m.Blob = own.id, blob, blob
-	} else if _, err := io.ReadFull(t.s.o.Rand, f.id[:]); err != nil {
+	var err error
+	if m.Blob, err = t.take(d, pathwayOwner(m.Pathway)); err != nil {
 		return fmt.Errorf("filing message %s: %w", m.ID, err)
 	}
-	return t.file(f, index)
+	return t.file(m, index)
 }
 
 // file writes the rows of a new message.
-func (t *tx) file(f *filed, index []byte) error {
-	m := f.msg
+func (t *tx) file(m *store.Message, index []byte) error {
 	if err := t.fileRows(m, index); err != nil {
 		return fmt.Errorf("filing message %s: %w", m.ID, err)
 	}
-	t.filed = append(t.filed, f)
 	t.state.Messages++
 	return nil
 }

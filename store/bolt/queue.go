@@ -179,7 +179,14 @@ func (t *tx) held(it store.Item) (*store.Item, error) {
 }
 
 func (t *tx) putItem(it *store.Item) error {
-	if err := t.put(bucketItems, []byte(it.ID), hubOwner, it); err != nil {
+	row, err := t.sealed(nil, bucketItems, []byte(it.ID), hubOwner, it)
+	if err != nil {
+		return err
+	}
+	if !toSend(it) {
+		t.keep(bucketItems, []byte(it.ID), row)
+	}
+	if err := t.putRaw(bucketItems, []byte(it.ID), row); err != nil {
 		return err
 	}
 	if it.Token != 0 {
@@ -199,8 +206,14 @@ func (t *tx) dropItem(it *store.Item) error {
 			return err
 		}
 	}
+	if toSend(it) {
+		return t.dropRaw(bucketItems, []byte(it.ID))
+	}
 	return t.drop(bucketItems, []byte(it.ID))
 }
+
+// toSend tells a copy to send from a timer.
+func toSend(it *store.Item) bool { return it.Delivery != "" }
 
 // Claim implements [store.Tx].
 func (t *tx) Claim(lane string, now time.Time, lease time.Duration, owner string, most int) ([]store.Item, error) {

@@ -115,7 +115,7 @@ func (t *tx) addEntry(a store.AccountID, id store.FolderID, e *store.Entry, inde
 	case e.Mail == "" && (e.Of == store.MessageRef{} || d != nil):
 		return errNoMail
 	case d != nil:
-		err = t.newMail(a, f, e, index, d)
+		err = t.newMail(a, e, index, d)
 	case e.Mail != "":
 		err = t.countMail(a, e.Mail, +1)
 	}
@@ -154,10 +154,9 @@ func (t *tx) countEntry(a store.AccountID, f *store.Folder, e *store.Entry, n in
 	return t.putFolder(a, f)
 }
 
-// newMail stores a private message. Its commit record holds what a salvage needs
-// to put it back into a folder of that name.
-func (t *tx) newMail(a store.AccountID, f *store.Folder, e *store.Entry, index []byte, d store.Draft) error {
-	own, blob, err := t.take(d, a.Owner())
+// newMail stores a private message.
+func (t *tx) newMail(a store.AccountID, e *store.Entry, index []byte, d store.Draft) error {
+	blob, err := t.take(d, a.Owner())
 	if err != nil {
 		return err
 	}
@@ -165,7 +164,6 @@ func (t *tx) newMail(a store.AccountID, f *store.Folder, e *store.Entry, index [
 	if err := t.put(bucketReaders, t.readerKey(a, kindMail, []byte(m.ID)), a.Owner(), m); err != nil {
 		return err
 	}
-	t.filed = append(t.filed, &filed{owner: a.Owner(), id: own.id, blob: blob, mail: m, entry: e, folder: f.Name})
 	return t.put(bucketReaders, t.readerKey(a, kindMailIx, []byte(m.ID)), a.Owner(), nonNil(index))
 }
 

@@ -1,6 +1,7 @@
 package bolt
 
 import (
+	"crypto/sha256"
 	"encoding/binary"
 	"fmt"
 	"hash/crc32"
@@ -29,7 +30,7 @@ import (
 //	 1  kind: 1 sealed message, 2 commit record
 //	 3  zero
 //	 8  sequence number of the group (0 in a large segment: not known yet)
-//	16  id, random: a message and the commit record that names it share it
+//	16  id of a message, random; zero in a commit record
 //	 8  length of the payload
 //	32  SHA-256 of the payload
 //	 4  CRC-32C of the record's header above
@@ -39,19 +40,17 @@ import (
 // aside; they are cut off when it is closed.
 //
 // A sealed message is the body of an OpenPGP SEIPDv2 packet (store/seal). A
-// commit record is CBOR, see [commitRecord]: it names owner and place of a
-// message, carries its wrapped session key, and holds the rest sealed. The
-// state of the index tells the end of the last group; what lies behind belongs
-// to a group that was never acknowledged.
+// commit record is CBOR, see [commitRecord]: rows of the index, sealed as they
+// are there. The state of the index tells the end of the last group; what lies
+// behind belongs to a group that was never acknowledged.
 //
 // Salvage, when the index is lost: read every shared segment from its start;
 // records are found by their magic and header checksum, so a damaged stretch
-// costs only the records in it. Each commit record whose owner (by handle) still
-// has a key opens to the whole Message or Held record, the deliveries made with
-// it and the place of its bytes; a later record of the same message id, or with
-// the same place, replaces an earlier one. Letter indexes are made again from
-// the bytes, look-ups from the records. The last group may be unacknowledged:
-// its sequence number is the highest and no index vouches for it.
+// costs only the records in it. The rows of all commit records are put back in
+// order, the newest of each key wins; those whose owner's key is gone are left
+// out. Letter indexes are made again from the bytes, look-ups from the records.
+// The last group may be unacknowledged: its sequence number is the highest and
+// no index vouches for it. See salvage.go.
 const (
 	segMagic   = "RELAISEG"
 	segVersion = 1
@@ -133,6 +132,18 @@ func decodeRecordHead(b []byte) (h recordHead, ok bool) {
 	h.length = int64(binary.BigEndian.Uint64(b[32:]))
 	copy(h.sum[:], b[40:])
 	return h, h.length >= 0
+}
+
+// chained goes on with a hash over the headers of records, hence over all that a
+// segment holds. Checksums can be made by whoever changes a record; this hash is
+// kept sealed in the index.
+func chained(chain [32]byte, heads [][]byte) [32]byte {
+	h := sha256.New()
+	h.Write(chain[:])
+	for _, head := range heads {
+		h.Write(head)
+	}
+	return [32]byte(h.Sum(nil))
 }
 
 // segment is the shared segment being appended to. Only the committer uses it.

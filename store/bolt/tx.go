@@ -24,8 +24,9 @@ type tx struct {
 	orphans []string            // large segments to remove afterwards
 	lanes   map[string]struct{} // that got items
 	topics  map[string]struct{} // that changed
-	filed   []*filed            // for the commit records
-	copies  map[store.MessageID][]*store.Delivery
+	heads   [][]byte            // of the records among parts
+	kept    []loggedRow         // for the commit record
+	urgent  bool                // they may not wait
 }
 
 var _ store.Tx = (*tx)(nil)
@@ -62,6 +63,12 @@ func (t *tx) putRaw(bucket, key, value []byte) error {
 }
 
 func (t *tx) drop(bucket, key []byte) error {
+	t.keep(bucket, key, nil)
+	return t.dropRaw(bucket, key)
+}
+
+// dropRaw drops a row that the segment need not know of.
+func (t *tx) dropRaw(bucket, key []byte) error {
 	b := t.bucket(bucket)
 	old := b.Get(key)
 	if old == nil {
@@ -106,34 +113,42 @@ func encode(record any) ([]byte, error) {
 	return b, nil
 }
 
-// put seals a record, or bytes, into the row at key.
-func (t *tx) put(bucket, key []byte, owner store.Owner, record any) error {
+// sealed gives the row of a record, or of bytes, after what goes before it.
+func (t *tx) sealed(before, bucket, key []byte, owner store.Owner, record any) ([]byte, error) {
 	clear, err := encode(record)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	row, err := t.s.keys.SealRow(nil, owner, string(bucket), key, clear)
+	return t.s.keys.SealRow(before, owner, string(bucket), key, clear)
+}
+
+// put seals a record, or bytes, into the row at key.
+func (t *tx) put(bucket, key []byte, owner store.Owner, record any) error {
+	row, err := t.sealed(nil, bucket, key, owner, record)
 	if err != nil {
 		return err
 	}
+	t.keep(bucket, key, row)
 	return t.putRaw(bucket, key, row)
 }
 
 // putOwned seals a record into a row that names its owner.
 func (t *tx) putOwned(bucket, key []byte, owner store.Owner, record any) error {
-	clear, err := encode(record)
+	row, err := t.sealed(t.ownedBy(owner), bucket, key, owner, record)
 	if err != nil {
 		return err
 	}
+	t.keep(bucket, key, row)
+	return t.putRaw(bucket, key, row)
+}
+
+// ownedBy is what an owned row begins with.
+func (t *tx) ownedBy(owner store.Owner) []byte {
 	var h seal.Handle
 	if owner != hubOwner {
 		h = t.s.keys.Handle(owner)
 	}
-	row, err := t.s.keys.SealRow(h[:], owner, string(bucket), key, clear)
-	if err != nil {
-		return err
-	}
-	return t.putRaw(bucket, key, row)
+	return h[:]
 }
 
 // next numbers what must be kept in order.
@@ -148,35 +163,27 @@ func (t *tx) modSeq() uint64 {
 	return t.state.ModSeq
 }
 
-// finish writes the commit records of what was filed, now that everything that
-// belongs to it is known.
-func (t *tx) finish() error {
-	for _, f := range t.filed {
-		if err := t.writeCommitRecord(f); err != nil {
-			return err
-		}
+// take makes a draft, if there is one, part of this Commit.
+func (t *tx) take(d store.Draft, o store.Owner) (*store.Blob, error) {
+	if d == nil {
+		return nil, nil
 	}
-	return nil
-}
-
-// take makes a draft part of this Commit.
-func (t *tx) take(d store.Draft, o store.Owner) (*draft, *store.Blob, error) {
 	own, ok := d.(*draft)
 	if !ok {
-		return nil, nil, errDraftAlien
+		return nil, errDraftAlien
 	}
 	if err := own.usable(t.s); err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	for _, other := range t.drafts {
 		if other == own {
-			return nil, nil, errDraftUsed
+			return nil, errDraftUsed
 		}
 	}
 	blob, err := t.blobFor(own, o)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	t.drafts = append(t.drafts, own)
-	return own, blob, nil
+	return blob, nil
 }
