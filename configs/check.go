@@ -28,6 +28,14 @@ func (c *checker) warn(id strict.TextID, args map[string]any, path ...any) {
 	c.problems[len(c.problems)-1].Warning = true
 }
 
+// Problem places a problem, found by whoever can look into a file that the
+// configuration names, at the setting of that path.
+func (c *Config) Problem(id strict.TextID, args map[string]any, path ...any) Problem {
+	k := &checker{Config: c}
+	k.at(id, args, path...)
+	return k.problems[0]
+}
+
 // check looks at a configuration whose values are understood one by one.
 func (c *Config) check() []Problem {
 	k := &checker{Config: c}
@@ -270,4 +278,9 @@ const (
 	passwordOn     strict.TextID = "check.password-on"
 	noRecoveryKey  strict.TextID = "check.no-recovery-key"
 	devOpen        strict.TextID = "check.dev-open"
+
+	// RecoveryKey and RecoverySecret are of the file that keys.recovery_key
+	// names: no public key, or a private one.
+	RecoveryKey    strict.TextID = "check.recovery-key"
+	RecoverySecret strict.TextID = "check.recovery-secret"
 )

@@ -29,5 +29,10 @@ func (c *Config) CheckFiles() []Problem {
 			k.at(noFile, map[string]any{"path": string(f.path)}, f.at...)
 		}
 	}
+	for i, place := range c.Keys.Copies {
+		if _, err := os.Stat(string(place)); err != nil { // a disk that is not there today
+			k.warn(noFile, map[string]any{"path": string(place)}, "keys", "copies", i)
+		}
+	}
 	return k.problems
 }

@@ -170,6 +170,7 @@ func (d *daemon) run(ctx context.Context) error {
 		return d.served("inbound", d.inbound.Shutdown(late))
 	})
 	g.Go(func() error { return d.served("outbound", d.outbound.Run(running)) })
+	g.Go(func() error { return d.served("keys", d.keys.Run(running)) })
 	g.Go(func() error { return d.served("timers", d.hub.RunTimers(running)) })
 	g.Go(func() error { return d.served("admin", d.admin.Serve(running, d.listeners.admin)) })
 	for _, l := range d.listeners.metrics {

@@ -12,10 +12,7 @@ import (
 	"github.com/relais-sante/relais/store/journal"
 )
 
-const (
-	errRecoveryKey = journal.Fault("not one OpenPGP public key in ASCII armour")
-	errRoute       = journal.Fault("this way of sending is not built yet")
-)
+const errRoute = journal.Fault("this way of sending is not built yet")
 
 // listeners are the sockets of the hub, bound before anything is served.
 type listeners struct {

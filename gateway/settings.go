@@ -1,12 +1,11 @@
 package gateway
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"time"
-
-	pgp "github.com/ProtonMail/go-crypto/openpgp/v2"
 
 	"github.com/relais-sante/relais/configs"
 	"github.com/relais-sante/relais/gateway/inbound"
@@ -27,19 +26,26 @@ func KeyOptions(c *configs.Config) (seal.Options, error) {
 	if c.Keys.Passphrase != (configs.Secret{}) {
 		o.Passphrase = secret(c.Keys.Passphrase)
 	}
-	if path := string(c.Keys.RecoveryKey); path != "" {
-		f, err := os.Open(path)
-		if err != nil {
-			return o, fmt.Errorf("opening the recovery key: %w", err)
-		}
-		defer f.Close()
-		ring, err := pgp.ReadArmoredKeyRing(f)
-		if err != nil || len(ring) != 1 {
-			return o, fmt.Errorf("reading the recovery key: %w", errRecoveryKey)
-		}
-		o.Recovery = ring[0]
+	for _, place := range c.Keys.Copies {
+		o.Copies = append(o.Copies, string(place))
 	}
-	return o, nil
+	var err error
+	o.Recovery, err = seal.RecoveryFile(string(c.Keys.RecoveryKey))
+	return o, err
+}
+
+// CheckKeys reports a recovery key that is none, or is the private half.
+func CheckKeys(c *configs.Config) []configs.Problem {
+	path := string(c.Keys.RecoveryKey)
+	_, err := seal.RecoveryFile(path)
+	args := map[string]any{"path": path}
+	switch {
+	case errors.Is(err, seal.ErrRecoverySecret):
+		return []configs.Problem{c.Problem(configs.RecoverySecret, args, "keys", "recovery_key")}
+	case errors.Is(err, seal.ErrRecoveryKey):
+		return []configs.Problem{c.Problem(configs.RecoveryKey, args, "keys", "recovery_key")}
+	}
+	return nil // a file that is not there is told by [configs.Config.CheckFiles]
 }
 
 func secret(s configs.Secret) seal.Source {

@@ -7,6 +7,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/relais-sante/relais/configs"
+	"github.com/relais-sante/relais/gateway"
 	"github.com/relais-sante/relais/mailbox/texts"
 	"github.com/relais-sante/relais/rules/strict"
 )
@@ -23,6 +24,7 @@ func (c *cli) checkCommand() *cobra.Command {
 			return c.checked(problems, 0) // the paths in it mean nothing yet
 		}
 		problems = append(problems, config.CheckFiles()...)
+		problems = append(problems, gateway.CheckKeys(config)...)
 		set, found := config.LoadProgrammes()
 		return c.checked(append(problems, found...), len(set.Programmes))
 	})

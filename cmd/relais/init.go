@@ -10,6 +10,7 @@ import (
 
 	"github.com/relais-sante/relais/gateway/setup"
 	"github.com/relais-sante/relais/mailbox/texts"
+	"github.com/relais-sante/relais/store/seal"
 )
 
 // initView is what init made, for scripts.
@@ -29,9 +30,9 @@ func (c *cli) initCommand() *cobra.Command {
 		switch {
 		case errors.Is(err, setup.ErrNotEmpty):
 			return failed(texts.T(c.locale, "cli.init-not-empty", map[string]any{"dir": o.Dir}))
-		case errors.Is(err, setup.ErrRecoveryKey):
+		case errors.Is(err, seal.ErrRecoveryKey):
 			return failed(texts.T(c.locale, "cli.init-recovery", map[string]any{"file": o.RecoveryKey}))
-		case errors.Is(err, setup.ErrRecoverySecret):
+		case errors.Is(err, seal.ErrRecoverySecret):
 			return failed(texts.T(c.locale, "cli.init-recovery-secret", map[string]any{"file": o.RecoveryKey}))
 		case errors.As(err, &invalid):
 			return failed(texts.T(c.locale, texts.ID(invalid.Problem.ID), invalid.Problem.Args))

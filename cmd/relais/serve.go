@@ -64,6 +64,9 @@ func (c *cli) serveCommand() *cobra.Command {
 // serveFault says why the hub could not go on.
 func (c *cli) serveFault(err error, config *configs.Config) string {
 	var network *net.OpError
+	if problems := gateway.CheckKeys(config); len(problems) > 0 {
+		return configs.Explain(problems[0], c.locale)
+	}
 	switch {
 	case errors.Is(err, seal.ErrInUse), errors.Is(err, admin.ErrInUse):
 		return texts.T(c.locale, "cli.serve-twice", map[string]any{"dir": string(config.DataDir)})

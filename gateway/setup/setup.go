@@ -7,7 +7,6 @@
 package setup
 
 import (
-	"bytes"
 	"crypto/rand"
 	"errors"
 	"fmt"
@@ -29,16 +28,8 @@ import (
 	"github.com/relais-sante/relais/store/seal"
 )
 
-// Faults of making a hub.
-const (
-	// ErrNotEmpty: something is in the folder already.
-	ErrNotEmpty = journal.Fault("folder is not empty")
-	// ErrRecoveryKey: the file does not hold exactly one OpenPGP public key.
-	ErrRecoveryKey = journal.Fault("not an OpenPGP public key")
-	// ErrRecoverySecret: the private half of a recovery key must not be on the
-	// hub's machine.
-	ErrRecoverySecret = journal.Fault("holds the private half of the recovery key")
-)
+// ErrNotEmpty: something is in the folder already.
+const ErrNotEmpty = journal.Fault("folder is not empty")
 
 // Invalid is the error of settings that the configuration cannot have.
 type Invalid struct{ Problem configs.Problem }
@@ -124,17 +115,11 @@ func publicKey(path string) (*recoveryKey, error) {
 	if err != nil {
 		return nil, err
 	}
-	ring, err := pgp.ReadArmoredKeyRing(bytes.NewReader(text))
+	entity, err := seal.ReadRecovery(text)
 	if err != nil {
-		ring, err = pgp.ReadKeyRing(bytes.NewReader(text))
+		return nil, err
 	}
-	if err != nil || len(ring) != 1 {
-		return nil, ErrRecoveryKey
-	}
-	if ring[0].PrivateKey != nil || slices.ContainsFunc(ring[0].Subkeys, func(k pgp.Subkey) bool { return k.PrivateKey != nil }) {
-		return nil, ErrRecoverySecret
-	}
-	return &recoveryKey{ring[0], text}, nil
+	return &recoveryKey{entity, text}, nil
 }
 
 // founder makes a hub step by step.

@@ -136,7 +136,7 @@ func TestRecoveryKey(t *testing.T) {
 	}{
 		{write("public.asc", false, true), nil},
 		{write("public.pgp", false, false), nil},
-		{write("private.pgp", true, false), ErrRecoverySecret},
+		{write("private.pgp", true, false), seal.ErrRecoverySecret},
 	} {
 		dir := filepath.Join(t.TempDir(), "hub")
 		_, err := Init(Options{Dir: dir, Domain: "parcours.example", RecoveryKey: c.file})

@@ -29,6 +29,10 @@ func (k *Keys) write(ctx context.Context, w *waiting) error {
 		k.mu.Unlock()
 		return errClosed
 	}
+	if k.broken != nil {
+		k.mu.Unlock()
+		return k.broken
+	}
 	k.pending = append(k.pending, w)
 	if k.writing {
 		k.mu.Unlock()
@@ -36,19 +40,31 @@ func (k *Keys) write(ctx context.Context, w *waiting) error {
 		return w.err
 	}
 	k.writing = true
+	k.drain()
+	k.mu.Unlock()
+	return w.err
+}
+
+// drain writes for all who wait, and lets go of the file. The caller holds mu
+// and has the file.
+func (k *Keys) drain() {
+	wrote := false
 	for len(k.pending) > 0 {
 		batch := k.pending
 		k.pending = nil
 		k.sift(batch)
+		e := k.epoch
 		k.mu.Unlock()
-		n, err := k.writeBatch(batch)
+		n, err := k.writeBatch(e, batch)
 		k.mu.Lock()
 		k.settle(batch, n, err)
+		wrote = wrote || n > 0
 	}
 	k.writing = false
 	k.idle.Broadcast()
-	k.mu.Unlock()
-	return w.err
+	if wrote {
+		k.lag()
+	}
 }
 
 // sift marks the records of a batch that change something: of several keys made
@@ -68,14 +84,14 @@ func (k *Keys) sift(batch []*waiting) {
 }
 
 // writeBatch makes a batch durable and returns its length.
-func (k *Keys) writeBatch(batch []*waiting) (int, error) {
+func (k *Keys) writeBatch(e *epoch, batch []*waiting) (int, error) {
 	var b []byte
 	var err error
 	for _, w := range batch {
 		if !w.needed {
 			continue
 		}
-		if b, err = k.epoch.appendRecord(b, &w.rec, k.end, k.random); err != nil {
+		if b, err = e.appendRecord(b, &w.rec, k.end, k.random); err != nil {
 			return 0, err
 		}
 	}
@@ -102,6 +118,7 @@ func (k *Keys) settle(batch []*waiting, n int, err error) {
 		o := w.rec.owner
 		switch {
 		case err != nil || !w.needed:
+			// nothing new
 		case w.rec.kind == recordTombstone:
 			delete(k.keys, o)
 			k.rows.forget(o)
@@ -115,6 +132,9 @@ func (k *Keys) settle(batch []*waiting, n int, err error) {
 			if k.lookups != nil {
 				k.handles[k.handleOf(o)] = o
 			}
+		}
+		if err == nil && w.needed && k.noted != nil {
+			k.noted = append(k.noted, w.rec)
 		}
 		close(w.done)
 	}

@@ -20,21 +20,32 @@ const (
 
 // Keys holds an open keystore. All methods may be called concurrently.
 //
-// Locks: mu guards what is in memory and is held for moments only; the one
-// goroutine for which writing is true owns the file. Neither waits for the
-// other while holding it.
+// Locks: upkeep is held by whoever changes epochs or looks after the copies,
+// for as long as that takes; nothing else waits for it. mu guards what is in
+// memory and is held for moments only; the one goroutine for which writing is
+// true owns the file and may replace epoch. Neither waits for the other while
+// holding it.
 type Keys struct {
+	o      Options
 	random io.Reader
 	now    func() time.Time
-	epoch  *epoch
+
+	upkeep sync.Mutex
+	hub    hubSecret  // the hub key in use
+	next   *hubSecret // the one it is being changed for, if it is at hand
+	places map[string]*place
+	dirty  chan struct{} // tells Run that the copies lag
 
 	mu      sync.RWMutex
+	epoch   *epoch
+	noted   []record // written since a rotation began; nil: none is under way
 	keys    map[store.Owner]*key
 	dropped map[store.Owner]bool
 	handles map[Handle]store.Owner
 	pending []*waiting
 	writing bool
 	closed  bool
+	broken  error      // no more writing until a restart
 	idle    *sync.Cond // signalled when writing turns false
 	file    *os.File
 	end     int64 // of the durable records
@@ -50,13 +61,20 @@ type key struct {
 	once   sync.Once
 	pub    *recipient // OpenPGP subkey, derived at first use
 	err    error
+
+	hashOnce sync.Once
+	hash     *hasher
 }
 
 // hubOwner owns rows about no patient and the keys of look-ups.
 var hubOwner = store.Owner{Kind: store.OwnedByHub}
 
 // Epoch is the number of the epoch and when it began.
-func (k *Keys) Epoch() (uint32, time.Time) { return k.epoch.number, k.epoch.made }
+func (k *Keys) Epoch() (uint32, time.Time) {
+	k.mu.RLock()
+	defer k.mu.RUnlock()
+	return k.epoch.number, k.epoch.made
+}
 
 // NewKey makes a key for o that is durable on return; concurrent calls share
 // syncs. A key that exists is no error; one that was dropped is made anew. A
@@ -88,6 +106,19 @@ func (k *Keys) DropKey(ctx context.Context, o store.Owner) error {
 	return nil
 }
 
+// Owners lists the owners of a kind that have a key, in no order.
+func (k *Keys) Owners(kind store.OwnerKind) []store.Owner {
+	k.mu.RLock()
+	defer k.mu.RUnlock()
+	var out []store.Owner
+	for o := range k.keys {
+		if o.Kind == kind {
+			out = append(out, o)
+		}
+	}
+	return out
+}
+
 // Has reports whether o has a key.
 func (k *Keys) Has(o store.Owner) bool {
 	k.mu.RLock()
@@ -97,6 +128,8 @@ func (k *Keys) Has(o store.Owner) bool {
 
 // Close waits for writes and closes the file.
 func (k *Keys) Close() error {
+	k.upkeep.Lock()
+	defer k.upkeep.Unlock()
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	for k.writing {

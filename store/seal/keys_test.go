@@ -3,8 +3,10 @@ package seal
 import (
 	"bytes"
 	"crypto/rand"
+	"encoding/binary"
 	"encoding/hex"
 	"errors"
+	"hash/crc32"
 	"os"
 	"path/filepath"
 	"sync"
@@ -284,18 +286,31 @@ func TestRowsAreBound(t *testing.T) {
 }
 
 func FuzzEpochFile(f *testing.F) {
-	hub := make([]byte, keySize)
-	e := &epoch{number: 1}
-	b, err := e.encode(hub, nil, nil, rand.Reader)
-	if err != nil {
-		f.Fatal(err)
-	}
-	f.Add(b)
-	f.Fuzz(func(t *testing.T, b []byte) {
-		if len(b) > 9 {
-			b[9] = 0 // without Argon2id, which would be all the time goes to
+	h := &hubSecret{key: make([]byte, keySize)}
+	e := &epoch{number: 1, rescued: []byte("message"), rescuer: []byte("print")}
+	for range 2 {
+		w, err := e.wrapTo(h, e.made, rand.Reader)
+		if err != nil {
+			f.Fatal(err)
 		}
-		if e, err := decodeEpoch(b, hub, nil); err == nil && e.number != 1 {
+		e.wraps = append(e.wraps, w)
+		f.Add(e.encode())
+	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		if len(b) > 4 { // past the checksum, which a fuzzer cannot make
+			binary.BigEndian.PutUint32(b[len(b)-4:], crc32.Checksum(b[:len(b)-4], castagnoli))
+		}
+		e, err := decodeEpoch(b)
+		if err != nil {
+			return
+		}
+		if !bytes.Equal(e.encode(), b) {
+			t.Error("read back to other bytes")
+		}
+		for i := range e.wraps {
+			e.wraps[i][keyIDSize+8] = 0 // without Argon2id, which would be all the time goes to
+		}
+		if _, err := e.open(h); err == nil && e.number != 1 {
 			t.Error("a changed epoch file was taken")
 		}
 	})

@@ -111,13 +111,19 @@ func (e *epoch) associated(described []byte) []byte {
 // appendRecord adds r, wrapped, to b; the write it belongs to begins at offset
 // from of the file.
 func (e *epoch) appendRecord(b []byte, r *record, from int64, random io.Reader) ([]byte, error) {
-	number, ok := kindNumbers[r.owner.Kind]
-	if !ok || len(r.owner.ID) > maxOwnerID {
-		return nil, fmt.Errorf("key of an owner of kind %s: %w", r.owner.Kind, errOwner)
-	}
 	aead, err := newGCM(e.key[:])
 	if err != nil {
 		return nil, err
+	}
+	return e.appendWith(aead, b, r, from, random)
+}
+
+// appendWith is appendRecord for many: setting up a cipher costs more than
+// sealing a record.
+func (e *epoch) appendWith(aead cipher.AEAD, b []byte, r *record, from int64, random io.Reader) ([]byte, error) {
+	number, ok := kindNumbers[r.owner.Kind]
+	if !ok || len(r.owner.ID) > maxOwnerID {
+		return nil, fmt.Errorf("key of an owner of kind %s: %w", r.owner.Kind, errOwner)
 	}
 	start := len(b)
 	b = append(b, 0, 0, r.kind, number)

@@ -28,8 +28,14 @@ type Options struct {
 	// Recovery, if not nil, is the offline key that new epochs are also
 	// encrypted to. Only its public half may be here.
 	Recovery *pgp.Entity
-	Rand     io.Reader        // default: crypto/rand
-	Now      func() time.Time // default: time.Now
+	// Copies are the folders that keystore and epoch are copied to (copies.go).
+	Copies []string
+	Rand   io.Reader        // default: crypto/rand
+	Now    func() time.Time // default: time.Now
+
+	// at, for tests, is called between two steps of a rotation; an error ends it
+	// there as a crash would.
+	at func(step string) error
 }
 
 func (o *Options) fill() error {
@@ -38,6 +44,9 @@ func (o *Options) fill() error {
 	}
 	if o.Now == nil {
 		o.Now = time.Now
+	}
+	if o.at == nil {
+		o.at = func(string) error { return nil }
 	}
 	data, err := filepath.Abs(o.DataDir)
 	if err != nil {
@@ -53,17 +62,17 @@ func (o *Options) fill() error {
 	return nil
 }
 
-func (o *Options) secrets() (hub, passphrase []byte, err error) {
-	if hub, err = hubKey(o.Hub); err != nil {
-		return nil, nil, err
+func (o *Options) secrets() (h hubSecret, err error) {
+	if h.key, err = hubKey(o.Hub); err != nil {
+		return h, err
 	}
 	if o.Passphrase != nil {
-		if passphrase, err = o.Passphrase.Secret(); err != nil {
-			return nil, nil, fmt.Errorf("passphrase: %w", err)
+		if h.passphrase, err = o.Passphrase.Secret(); err != nil {
+			return h, fmt.Errorf("passphrase: %w", err)
 		}
-		passphrase = trimLineEnd(passphrase)
+		h.passphrase = trimLineEnd(h.passphrase)
 	}
-	return hub, passphrase, nil
+	return h, nil
 }
 
 func trimLineEnd(b []byte) []byte {
@@ -81,7 +90,7 @@ func Create(o Options) error {
 	if err := o.fill(); err != nil {
 		return fmt.Errorf("creating keys: %w", err)
 	}
-	hub, passphrase, err := o.secrets()
+	hub, err := o.secrets()
 	if err != nil {
 		return fmt.Errorf("creating keys: %w", err)
 	}
@@ -90,24 +99,35 @@ func Create(o Options) error {
 			return fmt.Errorf("creating keys: %w", ErrExists)
 		}
 	}
-	e := &epoch{number: 1, made: o.Now()}
-	if _, err := io.ReadFull(o.Rand, e.key[:]); err != nil {
+	var id [16]byte
+	if _, err := io.ReadFull(o.Rand, id[:]); err != nil {
 		return fmt.Errorf("creating keys: %w", err)
 	}
-	if _, err := io.ReadFull(o.Rand, e.store[:]); err != nil {
-		return fmt.Errorf("creating keys: %w", err)
-	}
-	b, err := e.encode(hub, passphrase, o.Recovery, o.Rand)
+	e, err := newEpoch(1, id, o.Recovery, o.Now(), o.Rand)
 	if err != nil {
 		return fmt.Errorf("creating keys: %w", err)
 	}
-	if err := writeNew(epochPath(o.EpochDir, 1), b); err != nil {
+	w, err := e.wrapTo(&hub, e.made, o.Rand)
+	if err != nil {
+		return fmt.Errorf("creating keys: %w", err)
+	}
+	e.wraps = []wrap{w}
+	if err := writeNew(epochPath(o.EpochDir, 1), e.encode()); err != nil {
 		return fmt.Errorf("writing epoch 1: %w", err)
 	}
 	if err := writeNew(keystorePath(o.DataDir), encodeHead(1, e.store)); err != nil {
 		return fmt.Errorf("writing keystore: %w", err)
 	}
 	return nil
+}
+
+// newEpoch draws an epoch key, encrypted to a recovery key if there is one.
+func newEpoch(number uint32, id [16]byte, recovery *pgp.Entity, now time.Time, random io.Reader) (*epoch, error) {
+	e := &epoch{number: number, store: id, made: now.UTC().Truncate(time.Second)}
+	if _, err := io.ReadFull(random, e.key[:]); err != nil {
+		return nil, err
+	}
+	return e, e.rescue(recovery, now, random)
 }
 
 // Open opens an existing keystore and locks it against other processes
@@ -117,7 +137,7 @@ func Open(o Options) (*Keys, error) {
 	if err := o.fill(); err != nil {
 		return nil, fmt.Errorf("opening keystore: %w", err)
 	}
-	hub, passphrase, err := o.secrets()
+	hub, err := o.secrets()
 	if err != nil {
 		return nil, fmt.Errorf("opening keystore: %w", err)
 	}
@@ -126,23 +146,28 @@ func Open(o Options) (*Keys, error) {
 		return nil, fmt.Errorf("opening keystore: %w", err)
 	}
 	k := &Keys{
-		random: o.Rand, now: o.Now, file: f,
+		o: o, random: o.Rand, now: o.Now, file: f, hub: hub,
+		places: map[string]*place{}, dirty: make(chan struct{}, 1),
 		keys: map[store.Owner]*key{}, dropped: map[store.Owner]bool{}, handles: map[Handle]store.Owner{},
 	}
 	k.idle = sync.NewCond(&k.mu)
-	if err := k.load(o.EpochDir, hub, passphrase); err != nil {
-		f.Close()
+	if err := k.load(); err != nil {
+		k.file.Close()
 		return nil, fmt.Errorf("opening keystore: %w", err)
 	}
 	if err := k.NewKey(context.Background(), hubOwner); err != nil {
-		f.Close()
+		k.file.Close()
 		return nil, err
 	}
 	k.index()
+	if err := k.takeUp(); err != nil {
+		k.file.Close()
+		return nil, fmt.Errorf("taking up an interrupted change of keys: %w", err)
+	}
 	return k, nil
 }
 
-func (k *Keys) load(epochDir string, hub, passphrase []byte) error {
+func (k *Keys) load() error {
 	if err := lockFile(k.file); err != nil {
 		return err
 	}
@@ -154,8 +179,11 @@ func (k *Keys) load(epochDir string, hub, passphrase []byte) error {
 	if err != nil {
 		return err
 	}
-	if k.epoch, err = readEpoch(epochDir, number, id, hub, passphrase); err != nil {
+	if k.epoch, err = readEpoch(k.o.EpochDir, number, id); err != nil {
 		return err
+	}
+	if _, err := k.epoch.open(&k.hub); err != nil {
+		return fmt.Errorf("opening epoch %d: %w", number, err)
 	}
 	n, err := k.epoch.scanRecords(b[storeHead:], storeHead, func(r *record) {
 		if r.kind == recordTombstone {

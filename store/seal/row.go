@@ -154,8 +154,20 @@ func (k *Keys) OwnerOf(h Handle) (store.Owner, bool) {
 	return o, ok
 }
 
+// LookupOf is a keyed hash under a key derived from o's: forgetting o's key
+// makes what was found by it unfindable, in every copy.
+func (k *Keys) LookupOf(o store.Owner, use string, parts ...string) ([32]byte, error) {
+	e, err := k.get(o)
+	if err != nil {
+		return [32]byte{}, err
+	}
+	e.hashOnce.Do(func() { e.hash = newHasher(derive(e.secret[:], "look-ups")) })
+	return e.hash.hash(use, parts...), nil
+}
+
 // Lookup is a keyed hash for keys of the index. Its key is apart from that of
-// [Keys.Mac], so that the index can be keyed anew without changing addresses.
+// [Keys.Mac]. It stays the same over the life of the hub: what could be guessed
+// (identities, addresses) goes through [Keys.LookupOf].
 func (k *Keys) Lookup(use string, parts ...string) [32]byte {
 	return k.lookups.hash(use, parts...)
 }
