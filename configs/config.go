@@ -23,6 +23,7 @@ type Config struct {
 	Inbound    Inbound    `toml:"inbound" fr:"Réception du courrier des opérateurs (SMTP, RFC 5321)." en:"Mail in, from operators (SMTP, RFC 5321)."`
 	Submission Submission `toml:"submission" fr:"Dépôt de courrier par les comptes du relais (RFC 6409)." en:"Mail submission by accounts of the hub (RFC 6409)."`
 	IMAP       IMAP       `toml:"imap" fr:"Boîte structurée pour les logiciels de messagerie (RFC 9051)." en:"Structured mailbox for mail clients (RFC 9051)."`
+	Accounts   Accounts   `toml:"accounts" fr:"Comptes : connexion à la boîte structurée et au dépôt. Les mots de passe sont gardés sous forme d'empreinte Argon2id (RFC 9106)." en:"Accounts: logging in to the structured mailbox and to submission. Passwords are kept as Argon2id hashes (RFC 9106)."`
 	Clamd      Clamd      `toml:"clamd" fr:"Antivirus (ClamAV), facultatif : un message infecté est refusé ; sans réponse de clamd, rien n'est reçu. clamd écrit en clair ce qu'il examine dans son TemporaryDirectory : qu'il soit en mémoire (tmpfs)." en:"Antivirus (ClamAV), optional: an infected message is refused; while clamd does not answer nothing is taken. clamd writes what it scans, in clear, to its TemporaryDirectory: let that be in memory (tmpfs)."`
 	Outbound   Outbound   `toml:"outbound" fr:"Envoi des copies." en:"Sending of copies."`
 	Operators  []Operator `toml:"operator" fr:"Une boîte que le relais tient chez un opérateur, comme client. Une section par boîte." en:"A box that the hub has at an operator, as a client. One section per box."`
@@ -93,6 +94,15 @@ type IMAP struct {
 	Password       Passwords `toml:"password" default:"off" fr:"Connexion par mot de passe : \"on\", \"off\", ou la liste des réseaux d'où elle est permise." en:"Login by password: \"on\", \"off\", or the list of networks from which it is allowed."`
 	MaxConnections int       `toml:"max_connections" default:"5000" min:"1" fr:"Connexions à la fois." en:"Connections at a time."`
 	IdleTimeout    Duration  `toml:"idle_timeout" default:"30m" min:"30m" fr:"Attente d'une commande (RFC 9051 : 30 minutes au moins)." en:"Wait for a command (RFC 9051: at least 30 minutes)."`
+}
+
+// Accounts is the section [accounts].
+type Accounts struct {
+	PasswordLifetime Duration `toml:"password_lifetime" default:"0s" fr:"Durée d'un nouveau mot de passe, si --expires ne dit rien ; 0s : sans fin." en:"How long a new password lasts, unless --expires says; 0s: no end."`
+	MaxWait          Duration `toml:"max_wait" default:"15m" min:"1s" max:"24h" fr:"Plus longue attente imposée à un compte après des échecs ; la première est d'une seconde et double à chaque échec." en:"Longest wait an account is made to bear after failures; the first is a second, doubled by each failure."`
+	HashMemory       Size     `toml:"hash_memory" default:"64MiB" min:"8MiB" max:"1GiB" fr:"Mémoire d'un calcul d'empreinte." en:"Memory of one hash."`
+	HashPasses       int      `toml:"hash_passes" default:"3" min:"1" max:"64" fr:"Passes d'un calcul d'empreinte." en:"Passes of one hash."`
+	HashesAtOnce     int      `toml:"hashes_at_once" default:"2" min:"1" max:"64" fr:"Calculs d'empreinte à la fois ; les autres attendent leur tour." en:"Hashes at a time; the others wait for their turn."`
 }
 
 // Clamd is the section [clamd].

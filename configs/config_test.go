@@ -72,6 +72,9 @@ func TestParse(t *testing.T) {
 			Password:       configs.Passwords{Networks: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("192.0.2.7/32")}},
 			MaxConnections: 5000, IdleTimeout: configs.Duration(30 * time.Minute),
 		},
+		Accounts: configs.Accounts{
+			MaxWait: configs.Duration(15 * time.Minute), HashMemory: 64 << 20, HashPasses: 3, HashesAtOnce: 2,
+		},
 		Clamd: configs.Clamd{Timeout: configs.Duration(time.Minute), MaxBytes: 25 << 20, Scans: 8},
 		Outbound: configs.Outbound{
 			Route: "mx", NIL: "DEV000000", TLS: "required", Helo: "parcours.example.mssante.fr", MXPort: 25,

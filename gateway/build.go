@@ -12,6 +12,7 @@ import (
 // build makes the rooms that talk; none of them talks yet.
 func (d *daemon) build() error {
 	d.metrics.watch(d.store)
+	d.metrics.watchAccounts(d.hub)
 	var err error
 	d.inbound, err = inbound.New(inbound.Options{
 		Hub: d.hub, Guard: d.guard, Domain: d.cfg.Domain, AnyPeer: !d.cfg.Inbound.RequireClientCert,

@@ -12,6 +12,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"github.com/relais-sante/relais/mailbox"
 	"github.com/relais-sante/relais/store"
 )
 
@@ -47,6 +48,16 @@ func (m *metrics) watch(s store.Store) {
 	figure("index_bytes", "Index on disk.", func(s store.Stats) float64 { return float64(s.IndexBytes) })
 	figure("oldest_undelivered_seconds", "Age of the oldest copy not delivered.", func(s store.Stats) float64 { return age(s.OldestUndelivered) })
 	figure("oldest_held_seconds", "Age of the oldest message held.", func(s store.Stats) float64 { return age(s.OldestHeld) })
+}
+
+// watchAccounts adds the figures of logins.
+func (m *metrics) watchAccounts(h *mailbox.Hub) {
+	m.MustRegister(
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Namespace: "relais", Name: "account_sessions", Help: "Open sessions of accounts."},
+			func() float64 { return float64(h.Sessions()) }),
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Namespace: "relais", Name: "accounts_slowed", Help: "Accounts that must wait after failed logins."},
+			func() float64 { return float64(h.LoginsSlowed()) }),
+	)
 }
 
 func age(t time.Time) float64 {

@@ -9,9 +9,11 @@ import (
 
 	"github.com/relais-sante/relais/configs"
 	"github.com/relais-sante/relais/gateway/inbound"
+	"github.com/relais-sante/relais/gateway/login"
 	"github.com/relais-sante/relais/gateway/outbound"
 	"github.com/relais-sante/relais/gateway/trust"
 	"github.com/relais-sante/relais/mailbox"
+	"github.com/relais-sante/relais/mailbox/password"
 	"github.com/relais-sante/relais/rules"
 	"github.com/relais-sante/relais/store"
 	"github.com/relais-sante/relais/store/seal"
@@ -90,7 +92,24 @@ func (d *daemon) hubOptions() mailbox.Options {
 		},
 		Retry: mailbox.RetryTimes{Steps: steps, GiveUp: time.Duration(c.Outbound.GiveUp)},
 		Boxes: boxes, Client: c.Outbound.Route == configs.RouteOperator,
-		Listed: d.guard.Listed, Directory: d.directory, Scanner: d.antivirus.scanner(), Log: d.log, Instance: fmt.Sprintf("%d", os.Getpid()),
+		Listed: d.guard.Listed, Directory: d.directory, Scanner: d.antivirus.scanner(), Login: d.loginOptions(), Log: d.log, Instance: fmt.Sprintf("%d", os.Getpid()),
+	}
+}
+
+func (d *daemon) loginOptions() mailbox.LoginOptions {
+	c := &d.cfg.Accounts
+	cost := password.DefaultCost
+	cost.Memory, cost.Passes = uint32(c.HashMemory>>10), uint32(c.HashPasses)
+	return mailbox.LoginOptions{
+		Cost: cost, AtOnce: c.HashesAtOnce, Lifetime: time.Duration(c.PasswordLifetime), MaxWait: time.Duration(c.MaxWait),
+		PasswordFrom: d.cfg.IMAP.Password.Allows,
+	}
+}
+
+// doorOptions are those of the logins of a server.
+func (d *daemon) doorOptions(via mailbox.Via) login.Options {
+	return login.Options{
+		Hub: d.hub, Guard: d.guard, Via: via, PasswordFrom: d.cfg.IMAP.Password.Allows,
 	}
 }
 

@@ -37,6 +37,11 @@ func (h *Hub) attribute(v store.View, p *store.Pathway, prog *rules.Programme, i
 			return w, true
 		}
 	}
+	if m := accountsMember(p, in); m != nil {
+		w := h.writerOf(v, p, []*store.Member{m})
+		w.author = authorOf(m, store.Sure, "account")
+		return w, true
+	}
 	byFrom := h.senders(p, in.fromAddr, in)
 	byEnvelope := h.senders(p, in.env.MailFrom, in)
 	if in.unproven {
@@ -64,6 +69,22 @@ func (h *Hub) attribute(v store.View, p *store.Pathway, prog *rules.Programme, i
 		w.author.Certainty = store.Likely
 	}
 	return w, true
+}
+
+// accountsMember is the member whose own account brought the message: logging in
+// said who writes. An account of the box says no more than the box.
+func accountsMember(p *store.Pathway, in *incoming) *store.Member {
+	a := in.env.Peer.Account
+	if a == nil || a.Person == "" {
+		return nil
+	}
+	var active []*store.Member
+	for i := range p.Members {
+		if m := &p.Members[i]; m.ActiveAt(in.now) {
+			active = append(active, m)
+		}
+	}
+	return one(active, a.standsFor)
 }
 
 // senders lists the members an address may send for.

@@ -15,9 +15,8 @@ type Peer struct {
 	// SpeaksFor reports whether the peer may send mail of the domain: the
 	// domain is listed for its certificate (or no certificate is demanded).
 	SpeaksFor func(domain string) bool
-	// Account is the mailbox or person that logged in (submission); empty for
-	// another operator.
-	Account string
+	// Account is who logged in (submission, IMAP); nil for another operator.
+	Account *Account
 }
 
 // Via is the way a message came in.
@@ -28,6 +27,7 @@ const (
 	ViaSMTP     Via = "smtp"
 	ViaOperator Via = "operator"
 	ViaIMAP     Via = "imap"
+	ViaSubmit   Via = "submission"
 	ViaCLI      Via = "cli"
 )
 

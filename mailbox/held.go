@@ -35,6 +35,14 @@ func (h *Hub) reopen(ctx context.Context, held *store.Held, given assignment) (*
 		Peer: Peer{Where: held.Peer, SpeaksFor: func(d string) bool { return slices.Contains(held.Listed, d) }},
 	}
 	err := h.view(ctx, func(v store.View) error {
+		if held.Account != "" {
+			switch a, err := v.Account(held.Account); {
+			case err == nil:
+				in.env.Peer.Account = accountOf(a, "")
+			case !errors.Is(err, store.ErrNotFound) && !errors.Is(err, store.ErrErased):
+				return fmt.Errorf("reading account %s: %w", held.Account, err)
+			}
+		}
 		for _, addr := range held.Rcpts {
 			r, err := h.resolve(v, addr)
 			var gone *Refusal

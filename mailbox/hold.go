@@ -99,6 +99,9 @@ func (h *Hub) heldRecord(pl *plan, in *incoming) *store.Held {
 			held.Listed = append(held.Listed, domain)
 		}
 	}
+	if a := in.env.Peer.Account; a != nil {
+		held.Account = a.ID
+	}
 	if to, ok := h.receiptWanted(in); ok {
 		held.NotifyTo = to
 	}

@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"fmt"
 	"io"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
@@ -15,6 +16,7 @@ import (
 
 	"github.com/relais-sante/relais/configs"
 	"github.com/relais-sante/relais/mailbox/identity"
+	"github.com/relais-sante/relais/mailbox/password"
 	"github.com/relais-sante/relais/rules"
 	"github.com/relais-sante/relais/store"
 	"github.com/relais-sante/relais/store/bolt"
@@ -107,6 +109,11 @@ func openHouse(t *testing.T) *house {
 		Triage: TriageTimes{Alert: 30 * time.Minute, UrgentAlert: 10 * time.Minute, GiveUp: 48 * time.Hour},
 		Retry:  RetryTimes{Steps: []time.Duration{20 * time.Second, time.Minute}, GiveUp: time.Hour},
 		Listed: func(domain string) bool { return !strings.HasSuffix(domain, ".outside") },
+		Login: LoginOptions{
+			Cost:         password.Cost{Memory: 64, Passes: 1, Threads: 1},
+			PasswordFrom: func(a netip.Addr) bool { return a.IsLoopback() || a.Is6() },
+			Tokens:       testProvider{},
+		},
 	})
 	return &house{Hub: h, t: t, dir: data, clock: clock, store: s, sent: map[store.Address][]arrived{}}
 }

@@ -53,9 +53,11 @@ type Options struct {
 	Directory *directory.Directory
 	// Scanner looks for harmful content before a message is taken; nil: none.
 	Scanner Scanner
-	Log     *slog.Logger
-	Now     func() time.Time // default time.Now
-	Rand    io.Reader        // default crypto/rand
+	// Login says how accounts log in.
+	Login LoginOptions
+	Log   *slog.Logger
+	Now   func() time.Time // default time.Now
+	Rand  io.Reader        // default crypto/rand
 	// Instance names this process in leases.
 	Instance string
 }
@@ -78,6 +80,9 @@ type Hub struct {
 	store store.Store
 	log   *slog.Logger
 	ids   idSource
+
+	logins   *logins
+	sessions sessions
 }
 
 // New returns a hub over o.Store.
@@ -94,7 +99,7 @@ func New(o Options) *Hub {
 	if o.Locale == "" {
 		o.Locale = "fr"
 	}
-	return &Hub{o: o, store: o.Store, log: o.Log, ids: idSource{rand: o.Rand}}
+	return &Hub{o: o, store: o.Store, log: o.Log, ids: idSource{rand: o.Rand}, logins: newLogins(o.Login)}
 }
 
 // idSource makes the ids of records: ULIDs in lower case, in order of time.

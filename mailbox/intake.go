@@ -23,8 +23,8 @@ func (h *Hub) Intake(ctx context.Context, env Envelope, r io.Reader) (Receipt, e
 		return Receipt{}, storeFault(err)
 	}
 	defer in.draft.Discard()
-	if err := h.vouched(in); err != nil {
-		return Receipt{}, err
+	if err := h.vouched(ctx, in); err != nil {
+		return Receipt{}, storeFault(err)
 	}
 	if in.fromOperator() && h.goesRound(in) {
 		return Receipt{}, refuse(RefuseLoop, nil)
@@ -49,7 +49,10 @@ func storeFault(err error) error {
 
 // vouched checks that the peer may speak for those it says it speaks for.
 // Reports have no sender, and their From is the operator's own machine.
-func (h *Hub) vouched(in *incoming) error {
+func (h *Hub) vouched(ctx context.Context, in *incoming) error {
+	if in.env.Peer.Account != nil {
+		return h.ownAddresses(ctx, in)
+	}
 	if in.env.MailFrom == "" || in.fromOperator() { // the operator has vouched, or in.outside
 		return nil
 	}
@@ -58,6 +61,28 @@ func (h *Hub) vouched(in *incoming) error {
 	}
 	for _, domain := range []string{in.env.MailFrom.Domain(), in.fromAddr.Domain()} {
 		if domain == "" || in.env.Peer.SpeaksFor == nil || !in.env.Peer.SpeaksFor(domain) {
+			return refuse(RefuseSender, nil)
+		}
+	}
+	return nil
+}
+
+// ownAddresses checks that an account sends in its own name only: envelope
+// sender and every mailbox of From (RFC 6409 §6.1).
+func (h *Hub) ownAddresses(ctx context.Context, in *incoming) error {
+	if in.fromAddr == "" {
+		in.fromAddr = in.env.MailFrom
+	}
+	own := []store.Address{in.env.MailFrom, in.fromAddr}
+	for _, m := range in.idx.Envelope.From {
+		own = append(own, store.NewAddress(m.Address))
+	}
+	for _, addr := range slices.Compact(own) {
+		may, err := h.MaySend(ctx, in.env.Peer.Account, addr)
+		if err != nil {
+			return err
+		}
+		if !may {
 			return refuse(RefuseSender, nil)
 		}
 	}

@@ -275,7 +275,8 @@ type Held struct {
 	Listed      []string      `cbor:"25,keyasint,omitempty"` // domains the peer may speak for, among sender's and From's
 	Since       time.Time     `cbor:"26,keyasint,omitzero"`  // when it began to wait; giving up counts from here
 	// HiddenFromParents: it was so where it was moved from (Audience).
-	HiddenFromParents bool `cbor:"27,keyasint,omitempty"`
+	HiddenFromParents bool      `cbor:"27,keyasint,omitempty"`
+	Account           AccountID `cbor:"28,keyasint,omitempty"` // who logged in to bring it
 }
 
 // Item is something to do at a time. Lanes order the work: "out:<domain>" for

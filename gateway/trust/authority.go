@@ -64,6 +64,7 @@ func NewDevAuthority(now func() time.Time) (*DevAuthority, error) {
 type Request struct {
 	Name                string
 	Hosts               []string
+	Mailboxes           []string // rfc822Names
 	Usages              []x509.ExtKeyUsage
 	NotBefore, NotAfter time.Time
 }
@@ -89,6 +90,7 @@ func (a *DevAuthority) Issue(r Request) (tls.Certificate, error) {
 	if !r.NotAfter.IsZero() {
 		template.NotAfter = r.NotAfter
 	}
+	template.EmailAddresses = r.Mailboxes
 	for _, host := range r.Hosts {
 		if ip := net.ParseIP(host); ip != nil {
 			template.IPAddresses = append(template.IPAddresses, ip)

@@ -75,6 +75,12 @@ func (g *Guard) Inbound(cs tls.ConnectionState) (Identity, error) {
 	return identity, nil
 }
 
+// Client judges the certificate of somebody who logs in: it must chain, like a
+// peer's, and need not be an operator's. Every error is a [*Distrust].
+func (g *Guard) Client(cs tls.ConnectionState) (Identity, error) {
+	return g.current.Load().identify(cs.PeerCertificates, x509.ExtKeyUsageClientAuth, g.now())
+}
+
 // SpeaksFor reports whether mail from the domain may come from the peer.
 func (g *Guard) SpeaksFor(i Identity, domain string) bool { return g.Speaker(i)(domain) }
 

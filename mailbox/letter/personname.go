@@ -159,3 +159,11 @@ func isCapitals(w string) bool {
 	}
 	return letters > 1
 }
+
+// PersonKey is the name of a person folded, without titles, given names first:
+// "Dr Anne LE GOFF" and "Anne Le Goff" give "anne.le.goff". It is what accounts
+// of one person are named by.
+func PersonKey(name string) string {
+	given, family := splitName(name)
+	return strings.Join(append(given, family...), ".")
+}
