@@ -48,6 +48,9 @@ type Envelope struct {
 	Size     int64 // announced, 0 if not
 	EnvID    string
 	Received time.Time
+	// Fetched is of a mail read from an operator's box: how far the box is then
+	// read, noted in the same commit. nil: otherwise.
+	Fetched *Fetched
 }
 
 // RecipientKind is what an address of the hub stands for.

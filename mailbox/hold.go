@@ -23,7 +23,7 @@ func (h *Hub) holdBack(ctx context.Context, pl *plan, in *incoming) (Receipt, er
 	}
 	receipt := Receipt{Held: held.ID, Reason: pl.held}
 	again := false
-	err := h.commit(ctx, func(tx store.Tx) error {
+	err := h.take(ctx, in, func(tx store.Tx) error {
 		again = false
 		if pl.pathway != nil {
 			if err := unchanged(tx, pl.pathway); err != nil {

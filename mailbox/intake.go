@@ -23,6 +23,9 @@ func (h *Hub) Intake(ctx context.Context, env Envelope, r io.Reader) (Receipt, e
 		return Receipt{}, storeFault(err)
 	}
 	defer in.draft.Discard()
+	if known, err := h.takenBefore(ctx, in); err != nil || known {
+		return Receipt{Duplicate: known}, storeFault(err)
+	}
 	if err := h.vouched(ctx, in); err != nil {
 		return Receipt{}, storeFault(err)
 	}
@@ -163,7 +166,7 @@ func (h *Hub) file(ctx context.Context, pl *plan, in *incoming) (Receipt, error)
 	if err := in.expect(store.Owner{Kind: store.OwnedByPathway, ID: string(m.Pathway)}); err != nil {
 		return Receipt{}, err
 	}
-	err = h.commit(ctx, func(tx store.Tx) error {
+	err = h.take(ctx, in, func(tx store.Tx) error {
 		if err := unchanged(tx, pl.pathway); err != nil {
 			return err
 		}
@@ -270,7 +273,7 @@ func (h *Hub) senderActor(pl *plan, in *incoming) Actor {
 
 // acknowledge traces a message seen again; it is not relayed again.
 func (h *Hub) acknowledge(ctx context.Context, pl *plan, in *incoming) (Receipt, error) {
-	err := h.commit(ctx, func(tx store.Tx) error {
+	err := h.take(ctx, in, func(tx store.Tx) error {
 		if in.held != nil {
 			if err := tx.DropHeld(in.held.ID); err != nil {
 				return fmt.Errorf("dropping a held duplicate: %w", err)

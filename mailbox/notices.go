@@ -29,6 +29,7 @@ const (
 	noticeRetracted      = "retracted"
 	noticeActivity       = "activity"
 	noticeReceipt        = "receipt"
+	noticeSetAside       = "set-aside"
 )
 
 // notice is a mail to one box. What it is about is given by ids.

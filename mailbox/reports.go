@@ -260,7 +260,7 @@ func (h *Hub) record(ctx context.Context, pl *plan, in *incoming) (Receipt, erro
 	}
 	m := h.composeReport(pl, in)
 	receipt := Receipt{Pathway: m.Pathway, Message: m.ID}
-	err := h.commit(ctx, func(tx store.Tx) error {
+	err := h.take(ctx, in, func(tx store.Tx) error {
 		if ref, err := tx.Duplicate(m.Fingerprint); err == nil {
 			receipt = Receipt{Pathway: ref.Pathway, Message: ref.Message, Duplicate: true}
 			return nil

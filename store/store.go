@@ -276,8 +276,11 @@ type View interface {
 	// TracesOfPathway reads those about one pathway.
 	TracesOfPathway(code PathwayCode, after uint64, limit int) ([]*Trace, error)
 
+	// Taken reports whether PutTaken noted a mail of that source.
+	Taken(source string, digest [32]byte) (bool, error)
+
 	// Setting reads a small sealed value of the hub's own (cursors, last-good
-	// dates). Names are constants.
+	// dates). Names say nothing about anybody.
 	Setting(name string) ([]byte, error)
 }
 
@@ -345,6 +348,10 @@ type Tx interface {
 	DropEntry(AccountID, FolderID, uint32) error
 	// PutMark writes a mark and gives it a new modseq.
 	PutMark(AccountID, *ReaderMark) error
+
+	// PutTaken notes that a mail was taken from a source that may show it again
+	// (an operator's box whose UIDs start anew), by the digest of its bytes.
+	PutTaken(source string, digest [32]byte) error
 
 	Trace(t Trace) error
 	PutSetting(name string, value []byte) error

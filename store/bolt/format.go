@@ -52,6 +52,7 @@ var (
 	bucketTraces     = []byte("traces")     // family·seq → Trace, trace key
 	bucketHeads      = []byte("heads")      // family → chainHead, trace key
 	bucketSettings   = []byte("settings")   // name → value, hub key
+	bucketTaken      = []byte("taken")      // L(source, digest) → nothing
 	bucketLarge      = []byte("large")      // name of a large segment → nothing
 	// bucketReaders holds what readers have of their own side by side. "A" is the
 	// handle of an account, whose key seals what is not in clear; "F" is the first
@@ -72,7 +73,7 @@ var (
 		bucketMeta, bucketPathways, bucketThreads, bucketLocated, bucketPatients, bucketTeams, bucketNames,
 		bucketBoxes, bucketAccounts, bucketLogins, bucketIDs, bucketPrints, bucketDeliveries, bucketLive, bucketHeld, bucketHeldIndex,
 		bucketHeldOf, bucketHeldPrints, bucketItems, bucketDue, bucketLeases, bucketTraces, bucketHeads,
-		bucketSettings, bucketLarge, bucketSegments, bucketReaders,
+		bucketSettings, bucketTaken, bucketLarge, bucketSegments, bucketReaders,
 	}
 
 	keyFormat = []byte("format")

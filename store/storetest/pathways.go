@@ -1,6 +1,7 @@
 package storetest
 
 import (
+	"errors"
 	"testing"
 
 	"github.com/relais-sante/relais/store"
@@ -158,5 +159,38 @@ func settings(_ *testing.T, b *bench) {
 	for _, value := range [][]byte{{}, []byte("one"), noise(5000)} {
 		b.commit(func(t store.Tx) error { return t.PutSetting("cursor", value) })
 		b.same("setting", got(b, func(v store.View) ([]byte, error) { return v.Setting("cursor") }), value)
+	}
+}
+
+// taken: what was taken with a cursor is known after a restart, as one with it.
+func taken(_ *testing.T, b *bench) {
+	stop := errors.New("stop")
+	one, two := [32]byte{1}, [32]byte{2}
+	known := func(source string, digest [32]byte) bool {
+		return got(b, func(v store.View) (bool, error) { return v.Taken(source, digest) })
+	}
+	put := func(digest [32]byte, then error) func(store.Tx) error {
+		return func(t store.Tx) error {
+			if err := t.PutSetting("cursor", digest[:1]); err != nil {
+				return err
+			}
+			if err := t.PutTaken("box", digest); err != nil {
+				return err
+			}
+			if ok, err := t.Taken("box", digest); err != nil || !ok {
+				b.Errorf("a commit does not see what it noted: %v", err)
+			}
+			return then
+		}
+	}
+	b.commit(put(one, nil))
+	b.commit(put(one, nil)) // again is no error
+	if err := b.Commit(b.Context(), put(two, stop)); !errors.Is(err, stop) {
+		b.Fatal(err)
+	}
+	b.reopen()
+	b.same("cursor", got(b, func(v store.View) ([]byte, error) { return v.Setting("cursor") }), []byte{1})
+	if !known("box", one) || known("box", two) || known("other", one) {
+		b.Errorf("known: %t, of a commit that failed %t, of another source %t", known("box", one), known("box", two), known("other", one))
 	}
 }

@@ -40,6 +40,7 @@ func Run(t *testing.T, fresh Fresh) {
 		{"accounts", accounts},
 		{"account look-ups", accountLookups},
 		{"settings", settings},
+		{"taken", taken},
 		{"messages", messages},
 		{"message sizes", messageSizes},
 		{"message look-ups", messageLookups},
