@@ -12,8 +12,8 @@ import (
 
 const operatorBox = store.Address("coordination@gradeclic.test")
 
-// fetch takes a mail as the poller of an operator's box does.
-func (h *house) fetch(next Cursor, w written) (Receipt, error) {
+// collect takes a mail as the poller of an operator's box does.
+func (h *house) collect(next Cursor, w written) (Receipt, error) {
 	h.t.Helper()
 	env := Envelope{
 		MailFrom: store.NewAddress(w.from), Via: ViaOperator, Received: h.clock.now(),
@@ -54,7 +54,7 @@ func TestCursorMovesWithTheMail(t *testing.T) {
 	take := func(w written) Receipt {
 		t.Helper()
 		uid++
-		r, err := h.fetch(Cursor{Validity: 7, UID: uid, Pending: []PendingMark{{UID: uid}}}, w)
+		r, err := h.collect(Cursor{Validity: 7, UID: uid, Pending: []PendingMark{{UID: uid}}}, w)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -86,7 +86,7 @@ func TestCursorMovesWithTheMail(t *testing.T) {
 	}
 	bare := written{from: "roux@chu.test", to: code, id: "quatre@chu.test", subject: "Sortie", text: "une\x0d ligne"}
 	var no *Refusal
-	if _, err := h.fetch(Cursor{Validity: 7, UID: 99}, bare); !errors.As(err, &no) || h.cursor().UID != uid {
+	if _, err := h.collect(Cursor{Validity: 7, UID: 99}, bare); !errors.As(err, &no) || h.cursor().UID != uid {
 		t.Errorf("refused with %v, cursor %+v", err, h.cursor())
 	}
 }

@@ -295,7 +295,7 @@ func (h *Hub) record(ctx context.Context, pl *plan, in *incoming) (Receipt, erro
 // to be recorded on. Its content is not kept.
 func (h *Hub) recordApart(ctx context.Context, pl *plan, in *incoming) error {
 	r := pl.report
-	err := h.commit(ctx, func(tx store.Tx) error {
+	err := h.take(ctx, in, func(tx store.Tx) error {
 		object := ""
 		if r.delivery != nil {
 			object = string(r.delivery.ID)

@@ -52,7 +52,7 @@ var (
 	bucketTraces     = []byte("traces")     // family·seq → Trace, trace key
 	bucketHeads      = []byte("heads")      // family → chainHead, trace key
 	bucketSettings   = []byte("settings")   // name → value, hub key
-	bucketTaken      = []byte("taken")      // L(source, digest) → nothing
+	bucketTaken      = []byte("taken")      // L(source, digest) → 1
 	bucketLarge      = []byte("large")      // name of a large segment → nothing
 	// bucketReaders holds what readers have of their own side by side. "A" is the
 	// handle of an account, whose key seals what is not in clear; "F" is the first

@@ -46,6 +46,7 @@ var logged = map[string]keeping{
 	string(bucketHeads):      {8, false},
 	string(bucketSettings):   {9, false},
 	string(bucketAccounts):   {10, true},
+	string(bucketTaken):      {12, false},
 	string(bucketReaders):    {11, false}, // but what follows from the rest, see standsAlone
 }
 

@@ -79,7 +79,9 @@ func (v *view) Taken(source string, digest [32]byte) (bool, error) {
 
 // PutTaken implements [store.Tx].
 func (t *tx) PutTaken(source string, digest [32]byte) error {
-	return t.putRaw(bucketTaken, t.lookup("taken", source, string(digest[:])), []byte{})
+	key, row := t.lookup("taken", source, string(digest[:])), []byte{1}
+	t.keep(bucketTaken, key, row)
+	return t.putRaw(bucketTaken, key, row)
 }
 
 // needKey makes a key within a commit, for the rare owner that comes up there.
