@@ -162,33 +162,3 @@ type Tombstone struct {
 	UID    uint32 `cbor:"1,keyasint"`
 	ModSeq uint64 `cbor:"2,keyasint"`
 }
-
-// Family is a family of traces; each has its own retention.
-type Family string
-
-// Families of traces.
-const (
-	Technical   Family = "technical"
-	Application Family = "application"
-)
-
-// Journal implements journal.Safe.
-func (f Family) Journal() string { return string(f) }
-
-// Trace is one record of who did what. Identity is given by codes and ids; a
-// trace survives the erasure of the pathway it is about.
-type Trace struct {
-	Seq      uint64            `cbor:"1,keyasint"` // set by the engine
-	Family   Family            `cbor:"2,keyasint"`
-	At       time.Time         `cbor:"3,keyasint"`
-	Actor    string            `cbor:"4,keyasint"`           // member, account, coordinator, hub
-	OnBehalf string            `cbor:"5,keyasint,omitempty"` // for whom
-	Action   string            `cbor:"6,keyasint"`           // post.filed, consent.withdrawn, …
-	Pathway  PathwayCode       `cbor:"7,keyasint,omitempty"`
-	Object   string            `cbor:"8,keyasint,omitempty"` // message, delivery, member… id
-	Where    string            `cbor:"9,keyasint,omitempty"` // network address, socket
-	Outcome  string            `cbor:"10,keyasint"`          // done, refused, failed
-	Detail   map[string]string `cbor:"11,keyasint,omitempty"`
-	// Prev is the hash of the record before it in the family; set by the engine.
-	Prev []byte `cbor:"12,keyasint,omitempty"`
-}

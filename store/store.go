@@ -98,6 +98,20 @@ type Store interface {
 	// commit that changed what one of the topics names: see the Topic methods.
 	// It is a hint. Call stop when done.
 	Watch(topics ...string) (c <-chan struct{}, stop func())
+	// VerifyTraces reads every trace and every head and reports whatever does
+	// not fit: records changed, dropped, put in, moved, swapped or cut off. Each
+	// head in kept (see ReadHead) must lie on the present chain. An error means
+	// that it could not be verified. It may run beside commits.
+	VerifyTraces(ctx context.Context, kept ...TraceHead) (TraceReport, error)
+	// TraceHead says how far the traces go now.
+	TraceHead(ctx context.Context) (TraceHead, error)
+	// SignHead gives the same as a signed statement to be kept elsewhere: with
+	// it, even a store put back whole to an older state shows. ReadHead reads one
+	// back; it fails for what this store did not sign.
+	SignHead(ctx context.Context) ([]byte, error)
+	ReadHead(signed []byte) (TraceHead, error)
+	// HeadKey is the OpenPGP key, armoured, that others check signed heads with.
+	HeadKey() ([]byte, error)
 
 	// Stats are cheap figures for status and metrics.
 	Stats(ctx context.Context) (Stats, error)
@@ -354,5 +368,9 @@ type Tx interface {
 	PutTaken(source string, digest [32]byte) error
 
 	Trace(t Trace) error
+	// PurgeTraces removes the oldest traces of a family for which goes is true:
+	// it stops at the first that stays, or after limit. What is left still
+	// verifies: where the chain now begins is stored with its head.
+	PurgeTraces(f Family, limit int, goes func(*Trace) bool) (Purged, error)
 	PutSetting(name string, value []byte) error
 }

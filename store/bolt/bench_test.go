@@ -229,3 +229,53 @@ func BenchmarkClaimComplete(b *testing.B) {
 	}
 	b.ReportMetric(float64(n)*float64(b.N)/b.Elapsed().Seconds(), "items/s")
 }
+
+// BenchmarkTrace tells what traces cost: in a commit that has anything else to
+// do, and by themselves.
+func BenchmarkTrace(b *testing.B) {
+	for _, n := range []int{0, 1, 8, 500} {
+		b.Run(fmt.Sprintf("traces=%d", n), func(b *testing.B) {
+			s, codes := benchStore(b, 100)
+			b.ReportAllocs()
+			i := 0
+			for b.Loop() {
+				code := codes[i%100]
+				i++
+				if err := s.Commit(bg, func(t store.Tx) error {
+					for range n {
+						if err := t.Trace(store.Trace{Family: store.Application, At: time.Unix(1e9, 0), Actor: "member:m1", Action: "post.read", Pathway: code, Object: "01m00000000000000000000001", Outcome: "done"}); err != nil {
+							return err
+						}
+					}
+					return t.PutSetting("cursor", []byte("x"))
+				}); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
+// BenchmarkVerifyTraces tells how many records a second are verified.
+func BenchmarkVerifyTraces(b *testing.B) {
+	s, codes := benchStore(b, 100)
+	const n = 20000
+	for range n / 1000 {
+		if err := s.Commit(bg, func(t store.Tx) error {
+			for i := range 1000 {
+				if err := t.Trace(store.Trace{Family: store.Families[i%2], At: time.Unix(1e9, 0), Actor: "member:m1", Action: "post.read", Pathway: codes[i%100], Outcome: "done"}); err != nil {
+					return err
+				}
+			}
+			return nil
+		}); err != nil {
+			b.Fatal(err)
+		}
+	}
+	for b.Loop() {
+		if r, err := s.VerifyTraces(bg); err != nil || !r.Sound() || r.Read != n {
+			b.Fatalf("%d read, %v", r.Read, err)
+		}
+	}
+	b.ReportMetric(float64(n)*float64(b.N)/b.Elapsed().Seconds(), "records/s")
+}

@@ -78,6 +78,8 @@ type Options struct {
 	// directory. Default 1 s.
 	LockTimeout time.Duration
 
+	readOnly bool // see OpenReader
+
 	steps  []step // for tests; default: migrations
 	files  files  // for tests; default: the operating system
 	failed func() // for tests: called after a failed write was dealt with
@@ -88,6 +90,8 @@ type Store struct {
 	o    Options
 	keys *seal.Keys
 	log  *slog.Logger
+
+	chain *seal.Chain // keyed hash of the traces
 
 	dbMu sync.RWMutex // held for reading by views; see the package comment
 	db   *bolt.DB     // nil after an index could not be opened anew
@@ -105,6 +109,7 @@ type Store struct {
 
 	unlogged []loggedRow  // rows of the index that wait for the segment
 	ended    []segmentEnd // segments left behind, which the index does not know yet
+	rejoined []uint64     // see headRow
 
 	published atomic.Pointer[state]
 	segs      segments
@@ -155,6 +160,14 @@ func (o *Options) fill() error {
 	return nil
 }
 
+// OpenReader opens a store that is there to read and verify it, and changes no
+// byte of it: nothing is migrated, made or cut off, and commits are refused. It
+// needs the directory for itself ([store.ErrUnavailable] while a hub runs).
+func OpenReader(o Options) (*Store, error) {
+	o.readOnly = true
+	return Open(o)
+}
+
 // Open opens the store, making it if the directory holds none. Only one process
 // may have it open ([store.ErrUnavailable] otherwise). It migrates an older
 // format, refuses a newer one with [store.ErrNewer], and refuses with
@@ -169,7 +182,11 @@ func Open(o Options) (*Store, error) {
 		queue: make(chan *request), closing: make(chan struct{}), done: make(chan struct{}),
 	}
 	s.segs.init(filepath.Join(o.Dir, "segments"), o.files)
-	if err := s.start(); err != nil {
+	start := s.start
+	if o.readOnly {
+		start = s.startReading
+	}
+	if err := start(); err != nil {
 		s.segs.close()
 		if s.db != nil {
 			s.db.Close()
@@ -189,6 +206,9 @@ func (s *Store) start() error {
 			return err
 		}
 	}
+	if err := s.openChain(); err != nil {
+		return err
+	}
 	var err error
 	if s.db, err = s.openIndex(); err != nil {
 		return err
@@ -206,6 +226,28 @@ func (s *Store) start() error {
 		return err
 	}
 	return s.noteOpen()
+}
+
+// startReading is start without a change.
+func (s *Store) startReading() error {
+	s.fault = store.ErrUnavailable
+	err := s.openChain()
+	if err != nil {
+		return err
+	}
+	if s.db, err = s.openIndex(); err != nil {
+		return err
+	}
+	have, err := s.format()
+	switch last := s.o.steps[len(s.o.steps)-1].to; {
+	case err != nil:
+		return err
+	case have > last:
+		return fmt.Errorf("index of format %d, this program knows %d: %w", have, last, store.ErrNewer)
+	case have < last:
+		return fmt.Errorf("index of format %d is brought to %d by a start: %w", have, last, store.ErrUnavailable)
+	}
+	return s.load()
 }
 
 // NewKey implements [store.Store].

@@ -26,7 +26,7 @@ var (
 	//	H·d·L(message)·number → delivery id, in clear
 	//	H·f·rubric·uid       → modseq and message id
 	//	H·r·rubric           → RubricState
-	//	H·t·trace            → family, in clear; survives an erasure
+	//	H·t·trace            → family, in clear; survives an erasure, goes with the trace
 	//	H·u·modseq           → id of a message that was rewritten, in clear
 	//	H·v·rubric·modseq·uid → nothing: a tombstone
 	//	H·w·delivery id      → nothing: a delivery that is in bucketLive
@@ -50,7 +50,7 @@ var (
 	bucketDue        = []byte("due")        // lane·0·due·id → nothing
 	bucketLeases     = []byte("leases")     // id → nothing
 	bucketTraces     = []byte("traces")     // family·seq → Trace, trace key
-	bucketHeads      = []byte("heads")      // family → chainHead, trace key
+	bucketHeads      = []byte("heads")      // "heads" → headRow, trace key
 	bucketSettings   = []byte("settings")   // name → value, hub key
 	bucketTaken      = []byte("taken")      // L(source, digest) → 1
 	bucketLarge      = []byte("large")      // name of a large segment → nothing
@@ -119,6 +119,8 @@ type state struct {
 	// Line names the history that segments and index belong to; a restored or
 	// salvaged store begins another.
 	Line [16]byte `cbor:"23,keyasint"`
+
+	heads chainEnds // in a row of their own, see trace_head.go
 }
 
 // segmentEnd says where a shared segment ends that is no longer written to.
@@ -152,7 +154,14 @@ func create(s *Store, btx *bolt.Tx) error {
 		return err
 	}
 	t := tx{view: view{s: s, tx: btx}}
-	return t.put(bucketMeta, keyState, hubOwner, &st)
+	if err := t.put(bucketMeta, keyState, hubOwner, &st); err != nil {
+		return err
+	}
+	row, err := t.headsOf(&st)
+	if err != nil {
+		return err
+	}
+	return t.putRaw(bucketHeads, keyHeads, row)
 }
 
 // prepare brings the index to the format of this program, one durable step

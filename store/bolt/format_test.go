@@ -3,59 +3,12 @@ package bolt
 import (
 	"bytes"
 	"crypto/sha256"
-	"fmt"
 	"os"
 	"strings"
 	"testing"
 
 	"github.com/relais-sante/relais/store"
 )
-
-// The chain of traces fits, and the head tells how far it goes.
-func TestTraceChain(t *testing.T) {
-	p := newPlace(t)
-	s := p.mustOpen(nil)
-	for i := range 20 {
-		f := store.Application
-		if i%3 == 0 {
-			f = store.Technical
-		}
-		if err := s.Commit(bg, func(t store.Tx) error { return t.Trace(store.Trace{Family: f, Action: "x", Object: fmt.Sprint(i)}) }); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if err := s.View(bg, func(sv store.View) error {
-		v := sv.(*view)
-		for f, key := range familyKeys {
-			list, err := v.Traces(f, 0, 0)
-			if err != nil {
-				return err
-			}
-			var prev []byte
-			for _, r := range list {
-				if !bytes.Equal(r.Prev, prev) {
-					t.Errorf("%s: trace %d does not follow", f, r.Seq)
-				}
-				b, err := encode(r)
-				if err != nil {
-					return err
-				}
-				sum := sha256.Sum256(b)
-				prev = sum[:]
-			}
-			var head chainHead
-			if err := v.get(bucketHeads, []byte{key}, traceOwner, &head); err != nil {
-				return err
-			}
-			if int(head.Count) != len(list) || head.Seq != list[len(list)-1].Seq || !bytes.Equal(head.Hash[:], prev) {
-				t.Errorf("%s: the head says %d traces", f, head.Count)
-			}
-		}
-		return nil
-	}); err != nil {
-		t.Fatal(err)
-	}
-}
 
 // Commit records carry what a salvage needs, sealed.
 func TestCommitRecords(t *testing.T) {

@@ -75,6 +75,9 @@ func (g *group) rollback() {
 // writeSegment appends and syncs. After a failure the segment ends where the
 // index says; if even that cannot be had, another is begun.
 func (g *group) writeSegment() error {
+	if err := g.writeHeads(); err != nil {
+		return err
+	}
 	if err := g.writeRows(); err != nil || g.size == 0 {
 		return err
 	}

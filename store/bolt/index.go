@@ -20,6 +20,7 @@ func (s *Store) openIndex() (*bolt.DB, error) {
 		MaxSize:         s.o.MaxIndexBytes,
 		NoStatistics:    true,
 		OpenFile:        s.o.files.OpenFile,
+		ReadOnly:        s.o.readOnly,
 	})
 	switch {
 	case errors.Is(err, berrors.ErrTimeout):
@@ -76,6 +77,9 @@ func (s *Store) load() error {
 	if err != nil {
 		return err
 	}
+	if err := s.loadHeads(st); err != nil {
+		return err
+	}
 	s.state = *st
 	s.published.Store(st)
 	return nil
@@ -84,6 +88,11 @@ func (s *Store) load() error {
 func (s *Store) readState() (*state, error) {
 	st := new(state)
 	err := s.db.View(func(btx *bolt.Tx) error {
+		for _, name := range buckets {
+			if btx.Bucket(name) == nil {
+				return fmt.Errorf("index without its %s: %w", name, store.ErrCorrupt)
+			}
+		}
 		v := view{s: s, tx: btx}
 		return v.get(bucketMeta, keyState, hubOwner, st)
 	})

@@ -2,8 +2,6 @@ package bolt
 
 import (
 	"crypto/sha256"
-
-	"github.com/relais-sante/relais/store"
 )
 
 // A commit record stands in the shared segment for what a group of commits
@@ -162,15 +160,15 @@ func (s *Store) unloggedTraces() ([]loggedRow, error) {
 	add := func(bucket, key, row []byte) {
 		rows = append(rows, loggedRow{Bucket: logged[string(bucket)].number, Key: clone(key), Row: clone(row)})
 	}
-	for _, f := range []store.Family{store.Application, store.Technical} {
-		family := []byte{familyKeys[f]}
+	for i := range familyKeys {
+		family := familyKeys[i : i+1]
 		c := btx.Bucket(bucketTraces).Cursor()
 		for k, row := c.Seek(joined(family, u64(s.state.Logged+1))); hasPrefix(k, family); k, row = c.Next() {
 			add(bucketTraces, k, row)
 		}
-		if row := btx.Bucket(bucketHeads).Get(family); row != nil {
-			add(bucketHeads, family, row)
-		}
+	}
+	if row := btx.Bucket(bucketHeads).Get(keyHeads); row != nil {
+		add(bucketHeads, keyHeads, row)
 	}
 	return rows, nil
 }

@@ -3,6 +3,7 @@ package storetest
 import (
 	"errors"
 	"testing"
+	"time"
 
 	"github.com/relais-sante/relais/store"
 )
@@ -65,6 +66,147 @@ func traces(t *testing.T, b *bench) {
 		t.Fatal(err)
 	}
 	b.same("after an erasure", got(b, func(v store.View) ([]*store.Trace, error) { return v.TracesOfPathway(p.Code, 0, 0) }), about)
+}
+
+// traceOfMany: one record may be about many messages and pathways.
+func traceOfMany(t *testing.T, b *bench) {
+	p, q := b.pathway("bbbbbbb"), b.pathway("ccccccc")
+	r := store.Trace{
+		Family: store.Application, At: noon, Actor: "idec", OnBehalf: "member:m1", Action: "pathway.listed", Outcome: "done",
+		Also: []store.PathwayCode{p.Code, q.Code}, Objects: []string{"01a", "01b"},
+	}
+	b.commit(func(t store.Tx) error { return t.Trace(r) })
+	r.Seq = 1
+	for _, code := range r.Also {
+		b.same(string(code), got(b, func(v store.View) ([]*store.Trace, error) { return v.TracesOfPathway(code, 0, 0) }), []*store.Trace{&r})
+	}
+}
+
+// purges: the oldest go, what is left verifies, and heads kept before hold.
+func purges(t *testing.T, b *bench) {
+	p := b.pathway("bbbbbbb")
+	b.sound()
+	for i := range 40 {
+		b.commit(func(t store.Tx) error {
+			return t.Trace(store.Trace{
+				Family: store.Families[i%2], At: noon.Add(time.Duration(i) * time.Hour), Action: "post.read", Pathway: p.Code, Object: string(messageID(i)),
+			})
+		})
+	}
+	first := b.head()
+	if f := first.Of(store.Application); f.Count != 20 || f.Last != 39 || f.Purged != 0 || first.Trace != 40 {
+		t.Errorf("head %+v", first)
+	}
+	purge := func(f store.Family, limit int, goes func(*store.Trace) bool) (out store.Purged) {
+		b.commit(func(t store.Tx) (err error) {
+			out, err = t.PurgeTraces(f, limit, goes)
+			return err
+		})
+		return out
+	}
+	old := func(n int) func(*store.Trace) bool {
+		return func(r *store.Trace) bool { return r.At.Before(noon.Add(time.Duration(n) * time.Hour)) }
+	}
+	b.same("purged", purge(store.Application, 100, old(10)), store.Purged{
+		Count: 5, First: 1, Last: 9, Oldest: noon, Newest: noon.Add(8 * time.Hour), Hash: b.head().Of(store.Application).PurgedHash,
+	})
+	b.sound(first)
+	if n := purge(store.Application, 100, old(10)).Count; n != 0 {
+		t.Errorf("%d more went", n)
+	}
+	if n := purge(store.Application, 3, old(20)).Count; n != 3 {
+		t.Errorf("%d went, the limit was 3", n)
+	}
+	b.refusedAny(func(t store.Tx) error {
+		if _, err := t.PurgeTraces(store.Application, 100, old(99)); err != nil {
+			return err
+		}
+		return errors.New("stop")
+	})
+	b.refusedAny(func(t store.Tx) error { _, err := t.PurgeTraces("other", 1, old(99)); return err })
+	b.reopen()
+	b.sound(first)
+	if left := got(b, func(v store.View) ([]*store.Trace, error) { return v.Traces(store.Application, 0, 0) }); len(left) != 12 || left[0].Seq != 17 {
+		t.Errorf("%d are left", len(left))
+	}
+	// The pathway's list goes with them.
+	if left := got(b, func(v store.View) ([]*store.Trace, error) { return v.TracesOfPathway(p.Code, 0, 0) }); len(left) != 32 {
+		t.Errorf("%d of the pathway are left", len(left))
+	}
+	second := b.head()
+	for _, f := range store.Families {
+		purge(f, 100, old(99))
+	}
+	b.sound(first, second)
+	b.commit(func(t store.Tx) error { return t.Trace(store.Trace{Family: store.Technical, Action: "after"}) })
+	b.reopen()
+	b.sound(first, second)
+	if h := b.head(); h.Of(store.Technical).Count != 21 || h.Of(store.Technical).Purged != 20 || h.Trace != 41 {
+		t.Errorf("head %+v", h)
+	}
+}
+
+// signedHeads: a head can be kept elsewhere, and tells what is not on the chain.
+func signedHeads(t *testing.T, b *bench) {
+	trace := func() {
+		b.commit(func(t store.Tx) error { return t.Trace(store.Trace{Family: store.Technical, Action: "x"}) })
+	}
+	trace()
+	trace()
+	signed, err := b.SignHead(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := b.head()
+	trace()
+	b.reopen()
+	kept, err := b.ReadHead(signed)
+	if err != nil {
+		t.Fatal(err)
+	}
+	kept.At, want.At = time.Time{}, time.Time{}
+	b.same("head", kept, want)
+	b.sound(kept)
+	for name, change := range map[string]func(*store.FamilyHead){
+		"count": func(f *store.FamilyHead) { f.Count++ }, "last": func(f *store.FamilyHead) { f.Last++ },
+		"hash": func(f *store.FamilyHead) { f.Hash = f.Hash[2:] + "00" }, "ahead": func(f *store.FamilyHead) { f.Count, f.Last = 9, 9 },
+	} {
+		wrong := kept
+		wrong.Families = append([]store.FamilyHead(nil), kept.Families...)
+		for i := range wrong.Families {
+			if wrong.Families[i].Family == store.Technical {
+				change(&wrong.Families[i])
+			}
+		}
+		report, err := b.VerifyTraces(t.Context(), kept, wrong)
+		if err != nil || len(report.Problems) != 1 || report.Problems[0].Fault != store.TraceNotKept {
+			t.Errorf("%s: %+v, %v", name, report.Problems, err)
+		}
+	}
+	if _, err := b.ReadHead(append(signed[:80:80], signed[81:]...)); err == nil {
+		t.Error("a changed head was read")
+	}
+	if key, err := b.HeadKey(); err != nil || len(key) == 0 {
+		t.Errorf("key: %v", err)
+	}
+}
+
+// sound verifies the traces.
+func (b *bench) sound(kept ...store.TraceHead) {
+	b.Helper()
+	report, err := b.VerifyTraces(b.Context(), kept...)
+	if err != nil || !report.Sound() {
+		b.Fatalf("%+v, %v", report.Problems, err)
+	}
+}
+
+func (b *bench) head() store.TraceHead {
+	b.Helper()
+	h, err := b.TraceHead(b.Context())
+	if err != nil {
+		b.Fatal(err)
+	}
+	return h
 }
 
 func stats(t *testing.T, b *bench) {
