@@ -19,13 +19,13 @@ import (
 )
 
 // A ledger is a store with traces, closed, and what somebody who tampers with it
-// may have: its file, older copies of it, and (the worst) the key of its rows.
+// may have: its files, older copies of them, and (the worst) the key of its rows.
 type ledger struct {
 	*testing.T
 	p     *place
-	index []byte // the file
-	older []byte // the same, some commits before
-	old   *bolt.DB
+	now   map[string][]byte // the files
+	older map[string][]byte // the same, some commits before
+	old   *bolt.DB          // the index among them
 	head  store.TraceHead
 	rand  *rand.Rand
 	tx    *bolt.Tx // of the attempt under way
@@ -69,9 +69,9 @@ func newLedger(t *testing.T) *ledger {
 		t.Fatal(err)
 	}
 	someTraces(t, s, 10)
-	l.older = copied(t, s)
+	l.older = l.closed(s)
 	then := filepath.Join(t.TempDir(), "older.db")
-	if err := os.WriteFile(then, l.older, 0o600); err != nil {
+	if err := os.WriteFile(then, l.older["index.db"], 0o600); err != nil {
 		t.Fatal(err)
 	}
 	old, err := bolt.Open(then, 0o600, &bolt.Options{ReadOnly: true})
@@ -80,28 +80,52 @@ func newLedger(t *testing.T) *ledger {
 	}
 	t.Cleanup(func() { old.Close() })
 	l.old = old
-	someTraces(t, s, 20)
+	s = l.p.mustOpen(nil)
+	someTraces(t, s, sinceOlder)
 	if l.head, err = s.TraceHead(bg); err != nil {
 		t.Fatal(err)
 	}
-	l.index = copied(t, s)
-	if err := s.Close(); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(l.file(), l.index, 0o600); err != nil {
-		t.Fatal(err)
-	}
+	l.now = l.closed(s)
 	return l
 }
 
-// copied is the index as a backup would have it.
-func copied(t *testing.T, s *Store) []byte {
-	t.Helper()
-	var b bytes.Buffer
-	if err := s.db.View(func(btx *bolt.Tx) error { _, err := btx.WriteTo(&b); return err }); err != nil {
-		t.Fatal(err)
+// closed closes a store and copies its files.
+func (l *ledger) closed(s *Store) map[string][]byte {
+	l.Helper()
+	if err := s.Close(); err != nil {
+		l.Fatal(err)
 	}
-	return b.Bytes()
+	files := map[string][]byte{}
+	segments, err := filepath.Glob(filepath.Join(l.p.seal.DataDir, "segments", "*"))
+	if err != nil {
+		l.Fatal(err)
+	}
+	for _, path := range segments {
+		if files[filepath.Join("segments", filepath.Base(path))], err = os.ReadFile(path); err != nil {
+			l.Fatal(err)
+		}
+	}
+	db, err := bolt.Open(l.file(), 0o600, &bolt.Options{ReadOnly: true})
+	if err != nil {
+		l.Fatal(err)
+	}
+	defer db.Close()
+	var b bytes.Buffer // without the room the file has set aside
+	if err := db.View(func(btx *bolt.Tx) error { _, err := btx.WriteTo(&b); return err }); err != nil {
+		l.Fatal(err)
+	}
+	files["index.db"] = b.Bytes()
+	return files
+}
+
+// putBack puts files in the place of those that are there.
+func (l *ledger) putBack(files map[string][]byte) {
+	l.Helper()
+	for name, b := range files {
+		if err := os.WriteFile(filepath.Join(l.p.seal.DataDir, name), b, 0o600); err != nil {
+			l.Fatal(err)
+		}
+	}
 }
 
 func (l *ledger) file() string { return filepath.Join(l.p.seal.DataDir, "index.db") }
@@ -109,9 +133,7 @@ func (l *ledger) file() string { return filepath.Join(l.p.seal.DataDir, "index.d
 // tampered edits a fresh copy of the file with bbolt itself.
 func (l *ledger) tampered(edit func()) {
 	l.Helper()
-	if err := os.WriteFile(l.file(), l.index, 0o600); err != nil {
-		l.Fatal(err)
-	}
+	l.putBack(l.now)
 	db, err := bolt.Open(l.file(), 0o600, &bolt.Options{NoSync: true, NoGrowSync: true, NoFreelistSync: true})
 	if err != nil {
 		l.Fatal(err)
@@ -413,9 +435,7 @@ func TestTamperingShowsLater(t *testing.T) {
 // was kept elsewhere says otherwise, also when the hub went on since.
 func TestKeptHeadTellsOfAnOlderCopy(t *testing.T) {
 	l := newLedger(t)
-	if err := os.WriteFile(l.file(), l.older, 0o600); err != nil {
-		t.Fatal(err)
-	}
+	l.putBack(l.older)
 	s := l.p.mustOpen(nil)
 	for range 3 {
 		report, err := s.VerifyTraces(bg)
@@ -448,6 +468,7 @@ func TestTamperingIsPlaced(t *testing.T) {
 // Reading changes no byte, and takes no commit.
 func TestReaderChangesNothing(t *testing.T) {
 	l := newLedger(t)
+	l.putBack(l.now)
 	s, err := OpenReader(Options{Dir: l.p.seal.DataDir, Keys: l.p.keys})
 	if err != nil {
 		t.Fatal(err)
@@ -458,7 +479,7 @@ func TestReaderChangesNothing(t *testing.T) {
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if b, err := os.ReadFile(l.file()); err != nil || !bytes.Equal(b, l.index) {
+	if b, err := os.ReadFile(l.file()); err != nil || !bytes.Equal(b, l.now["index.db"]) {
 		t.Errorf("the index changed (%v)", err)
 	}
 }

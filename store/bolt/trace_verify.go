@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/binary"
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"slices"
 
@@ -75,12 +74,8 @@ func (w *traceWalk) problem(fault store.TraceFault, f store.Family, from, to uin
 // page verifies what comes next.
 func (w *traceWalk) page(v *view) error {
 	head, err := v.headRow()
-	switch {
-	case err == nil:
-	case errors.Is(err, store.ErrCorrupt), errors.Is(err, store.ErrNotFound):
-		head = nil
-	default:
-		return err
+	if err != nil {
+		head = nil // told once, by begin
 	}
 	if !w.begun {
 		w.begin(head)
