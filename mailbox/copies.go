@@ -260,6 +260,21 @@ func (h *Hub) fromOf(m *store.Message) letter.Mailbox {
 	return letter.Mailbox{Name: name, Address: addr}
 }
 
+// noteCopies writes into a message what its copies add to it: the ids it is
+// known by, and the boxes it stands in the INBOX of. It tells whether any is new.
+func noteCopies(m *store.Message, ds []*store.Delivery) bool {
+	was := len(m.KnownAs) + len(m.Boxes)
+	for _, d := range ds {
+		if d.RFCID != "" && !slices.Contains(m.KnownAs, d.RFCID) {
+			m.KnownAs = append(m.KnownAs, d.RFCID)
+		}
+		if !slices.ContainsFunc(m.Boxes, func(b store.BoxUID) bool { return b.Box == d.Mailbox }) {
+			m.Boxes = append(m.Boxes, store.BoxUID{Box: d.Mailbox})
+		}
+	}
+	return len(m.KnownAs)+len(m.Boxes) > was
+}
+
 // put queues deliveries.
 func (h *Hub) put(tx store.Tx, ds []*store.Delivery) error {
 	for _, d := range ds {

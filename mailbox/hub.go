@@ -83,6 +83,7 @@ type Hub struct {
 
 	logins   *logins
 	sessions sessions
+	shelves  shelves
 }
 
 // New returns a hub over o.Store.

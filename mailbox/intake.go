@@ -158,11 +158,8 @@ func (h *Hub) file(ctx context.Context, pl *plan, in *incoming) (Receipt, error)
 	if err != nil {
 		return Receipt{}, err
 	}
-	for _, d := range copies {
-		if d.RFCID != "" && !slices.Contains(m.KnownAs, d.RFCID) {
-			m.KnownAs = append(m.KnownAs, d.RFCID)
-		}
-	}
+	noteCopies(m, copies)
+	m.Shown = h.shownAs(pl.pathway, in.idx).Size
 	if err := in.expect(store.Owner{Kind: store.OwnedByPathway, ID: string(m.Pathway)}); err != nil {
 		return Receipt{}, err
 	}

@@ -121,7 +121,7 @@ func (h *Hub) mergedMessage(tx store.Tx, a, b *store.Pathway, old *store.Message
 	for _, f := range old.Filings {
 		n.Filings = append(n.Filings, store.Filing{Rubric: f.Rubric, Message: n.ID})
 	}
-	n.KnownAs = slices.Clone(old.KnownAs)
+	n.KnownAs, n.Boxes = slices.Clone(old.KnownAs), slices.Clone(old.Boxes)
 	n.Author.Member = mergedMember(a, old.Author.Member)
 	n.Audience.Answered = nil
 	for _, id := range old.Audience.Answered {

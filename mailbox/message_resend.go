@@ -87,13 +87,7 @@ func (h *Hub) mailTo(tx store.Tx, p *store.Pathway, prog *rules.Programme, m *st
 	if err != nil || len(ds) == 0 {
 		return 0, err
 	}
-	known := len(m.KnownAs)
-	for _, d := range ds {
-		if !slices.Contains(m.KnownAs, d.RFCID) {
-			m.KnownAs = append(m.KnownAs, d.RFCID)
-		}
-	}
-	if len(m.KnownAs) > known {
+	if noteCopies(m, ds) {
 		if err := tx.UpdateMessage(m); err != nil {
 			return 0, fmt.Errorf("writing message %s: %w", m.ID, err)
 		}

@@ -106,5 +106,5 @@ func (c PathwayCode) Topic() string { return "pathway:" + string(c) }
 // Topic is that of the private folders and marks of an account.
 func (i AccountID) Topic() string { return "account:" + string(i) }
 
-// Topic is that of the teams a box is in.
+// Topic is that of the teams a box is in, and of what is addressed to it.
 func (a Address) Topic() string { return "box:" + string(a) }

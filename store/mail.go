@@ -129,6 +129,8 @@ type Message struct {
 	Filed string `cbor:"35,keyasint,omitempty"`
 	// Boxes are those whose INBOX it is in: it was addressed to them.
 	Boxes []BoxUID `cbor:"36,keyasint,omitempty"`
+	// Shown is its size in bytes as readers see it, with their Reply-To line.
+	Shown int64 `cbor:"38,keyasint,omitempty"`
 	// ModSeq is that of the last write, the engine's.
 	ModSeq uint64 `cbor:"37,keyasint"`
 	// Keys are words of the hub's own to find it by in its pathway

@@ -35,6 +35,9 @@ type Pathway struct {
 	Events     []Event     `cbor:"13,keyasint,omitempty"` // status changes
 	// Urgent contact for notices; free text such as a telephone number.
 	Phone string `cbor:"14,keyasint,omitempty"`
+	// ModSeq is that of the last write, the engine's: what readers see of the
+	// pathway may have changed with it.
+	ModSeq uint64 `cbor:"30,keyasint"`
 }
 
 // Event is a change of status and why.
@@ -103,6 +106,8 @@ type Member struct {
 	Former []Address `cbor:"11,keyasint,omitempty"`
 	// MergedAs is the member's id in the pathway this one was merged into.
 	MergedAs MemberID `cbor:"12,keyasint,omitempty"`
+	// Widened counts changes of role: what can be seen may have grown.
+	Widened uint32 `cbor:"30,keyasint,omitempty"`
 }
 
 // Period is a stretch of membership; To is zero while it lasts.

@@ -94,10 +94,6 @@ type Store interface {
 	// prefix share one channel. It is a hint: also poll.
 	Wake(prefix string) <-chan struct{}
 
-	// Watch returns a channel that gets a value (at most one waiting) after a
-	// commit that changed what one of the topics names: see the Topic methods.
-	// It is a hint. Call stop when done.
-	Watch(topics ...string) (c <-chan struct{}, stop func())
 	// VerifyTraces reads every trace and every head and reports whatever does
 	// not fit: records changed, dropped, put in, moved, swapped or cut off. Each
 	// head in kept (see ReadHead) must lie on the present chain. An error means
@@ -112,6 +108,10 @@ type Store interface {
 	ReadHead(signed []byte) (TraceHead, error)
 	// HeadKey is the OpenPGP key, armoured, that others check signed heads with.
 	HeadKey() ([]byte, error)
+	// Watch gives c a value, if it has room for one, after a commit that changed
+	// what one of the topics names: see the Topic methods. It is a hint. Call
+	// stop when done.
+	Watch(c chan<- struct{}, topics ...string) (stop func())
 
 	// Stats are cheap figures for status and metrics.
 	Stats(ctx context.Context) (Stats, error)
@@ -235,6 +235,8 @@ type View interface {
 	// Updated lists the messages of a pathway that UpdateMessage wrote above a
 	// modseq, each once, in order of their modseq.
 	Updated(code PathwayCode, since uint64) ([]MessageID, error)
+	// ModSeq is the last one given, to whatever it was.
+	ModSeq() (uint64, error)
 	// InboxValidity is the UIDVALIDITY of every box's INBOX.
 	InboxValidity() uint32
 

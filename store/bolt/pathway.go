@@ -106,9 +106,10 @@ func (t *tx) PutPathway(p *store.Pathway) error {
 	if old.Revision != p.Revision {
 		return fmt.Errorf("writing pathway %s: %w", p.Code, store.ErrConflict)
 	}
-	revision := p.Revision
-	t.restore = append(t.restore, func() { p.Revision = revision })
+	revision, modseq := p.Revision, p.ModSeq
+	t.restore = append(t.restore, func() { p.Revision, p.ModSeq = revision, modseq })
 	p.Revision++
+	p.ModSeq = t.modSeq()
 	t.touched(p.Code.Topic())
 	for _, a := range slices.Concat(addresses(old), addresses(p)) {
 		t.touched(store.Address(a).Topic())

@@ -163,6 +163,9 @@ func (t *tx) modSeq() uint64 {
 	return t.state.ModSeq
 }
 
+// ModSeq implements [store.View]: inside a Commit it is this Commit's.
+func (t *tx) ModSeq() (uint64, error) { return t.state.ModSeq, nil }
+
 // take makes a draft, if there is one, part of this Commit.
 func (t *tx) take(d store.Draft, o store.Owner) (*store.Blob, error) {
 	if d == nil {

@@ -34,6 +34,15 @@ func (t *tx) noteUpdate(m *store.Message, before uint64) error {
 	return t.putRaw(bucketThreads, t.threadKey(m.Pathway, kindUpdated, u64(m.ModSeq)), append([]byte{clearVersion}, m.ID...))
 }
 
+// ModSeq implements [store.View].
+func (v *view) ModSeq() (uint64, error) {
+	st := new(state)
+	if err := v.get(bucketMeta, keyState, hubOwner, st); err != nil {
+		return 0, fmt.Errorf("reading the last modseq: %w", err)
+	}
+	return st.ModSeq, nil
+}
+
 // InboxValidity implements [store.View].
 func (v *view) InboxValidity() uint32 { return v.s.published.Load().Validity }
 
@@ -44,6 +53,7 @@ func (t *tx) arrive(m *store.Message, had []store.BoxUID) {
 	var uid uint32
 	for i := range m.Boxes {
 		b := &m.Boxes[i]
+		t.touched(b.Box.Topic())
 		if j := slices.IndexFunc(had, func(h store.BoxUID) bool { return h.Box == b.Box }); j >= 0 {
 			b.UID = had[j].UID
 			continue

@@ -11,13 +11,13 @@ type watches struct {
 }
 
 type watch struct {
-	c      chan struct{}
+	c      chan<- struct{}
 	topics []string
 }
 
 // Watch implements [store.Store].
-func (s *Store) Watch(topics ...string) (<-chan struct{}, func()) {
-	w := &watch{c: make(chan struct{}, 1), topics: topics}
+func (s *Store) Watch(c chan<- struct{}, topics ...string) (stop func()) {
+	w := &watch{c: c, topics: topics}
 	s.watches.mu.Lock()
 	defer s.watches.mu.Unlock()
 	if s.watches.m == nil {
@@ -29,7 +29,7 @@ func (s *Store) Watch(topics ...string) (<-chan struct{}, func()) {
 		}
 		s.watches.m[t][w] = struct{}{}
 	}
-	return w.c, func() { s.watches.drop(w) }
+	return func() { s.watches.drop(w) }
 }
 
 func (w *watches) drop(x *watch) {

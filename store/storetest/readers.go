@@ -185,6 +185,9 @@ func updated(_ *testing.T, b *bench) {
 	b.same("each once", since(0), []store.MessageID{m2.ID, m1.ID})
 	b.same("since", since(m2.ModSeq), []store.MessageID{m1.ID})
 	b.same("nothing since", since(m1.ModSeq), []store.MessageID(nil))
+	if last := got(b, store.View.ModSeq); last != m1.ModSeq {
+		b.Errorf("the store is at modseq %d, want %d", last, m1.ModSeq)
+	}
 }
 
 func watch(t *testing.T, b *bench) {
@@ -199,9 +202,9 @@ func watch(t *testing.T, b *bench) {
 			return false
 		}
 	}
-	thread, stop := b.Watch(p.Code.Topic())
-	mine, stopMine := b.Watch(reader.Topic(), store.Address("anne@chu.example").Topic())
-	defer stopMine()
+	thread, mine := make(chan struct{}, 1), make(chan struct{}, 1)
+	stop := b.Watch(thread, p.Code.Topic())
+	defer b.Watch(mine, reader.Topic(), store.Address("anne@chu.example").Topic())()
 	b.file(message(other.Code, messageID(1)), nil)
 	if woken(thread) || woken(mine) {
 		t.Error("woken by another pathway")
@@ -209,6 +212,12 @@ func watch(t *testing.T, b *bench) {
 	b.file(message(p.Code, messageID(2)), nil)
 	if !woken(thread) || woken(mine) {
 		t.Error("a message wakes its pathway alone")
+	}
+	m := message(other.Code, messageID(4))
+	m.Boxes = []store.BoxUID{{Box: "anne@chu.example"}}
+	b.file(m, nil)
+	if woken(thread) || !woken(mine) {
+		t.Error("a message for a box wakes the box")
 	}
 	b.commit(func(t store.Tx) error { return t.PutPathway(p) })
 	if !woken(thread) || !woken(mine) {
