@@ -53,7 +53,7 @@ func locale(args []string, getenv func(string) string) texts.Locale {
 func (c *cli) root() *cobra.Command {
 	root := c.group("relais", nil,
 		c.demoCommand(), c.initCommand(), c.serveCommand(), c.checkCommand(), c.statusCommand(),
-		c.pathwayCommands(), c.consentCommands(), c.teamCommands(), c.mailboxCommands(),
+		c.pathwayCommands(), c.consentCommands(), c.teamCommands(), c.mailboxCommands(), c.accountCommands(),
 		c.threadCommands(), c.messageCommands(), c.triageCommands(), c.queueCommands(), c.rulesCommands(),
 		c.directoryCommands(),
 		c.versionCommand(), c.completionCommand(),

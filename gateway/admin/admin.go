@@ -78,6 +78,10 @@ type Operations interface {
 	Box(ctx context.Context, a mailbox.Actor, addr string) (mailbox.BoxView, error)
 	UpdateBox(context.Context, mailbox.Actor, mailbox.BoxUpdate) (mailbox.BoxView, error)
 
+	CreateAccount(context.Context, mailbox.Actor, mailbox.AccountRequest) (mailbox.AccountCreated, error)
+	Accounts(ctx context.Context, a mailbox.Actor, box string) ([]mailbox.AccountView, error)
+	RevokeAccount(context.Context, mailbox.Actor, mailbox.AccountRevoke) (mailbox.AccountView, error)
+
 	Thread(ctx context.Context, a mailbox.Actor, code, asMember string) (mailbox.ThreadView, error)
 	Message(ctx context.Context, a mailbox.Actor, id string) (mailbox.MessageView, error)
 	RawMessage(ctx context.Context, a mailbox.Actor, id string) (io.ReadCloser, error)

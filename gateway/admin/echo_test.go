@@ -191,6 +191,18 @@ func (e *echo) TriageList(_ context.Context, a mailbox.Actor) ([]mailbox.HeldVie
 	return note[[]mailbox.HeldView](e, "TriageList", a)
 }
 
+func (e *echo) CreateAccount(_ context.Context, a mailbox.Actor, q mailbox.AccountRequest) (mailbox.AccountCreated, error) {
+	return note[mailbox.AccountCreated](e, "CreateAccount", a, q)
+}
+
+func (e *echo) Accounts(_ context.Context, a mailbox.Actor, box string) ([]mailbox.AccountView, error) {
+	return note[[]mailbox.AccountView](e, "Accounts", a, box)
+}
+
+func (e *echo) RevokeAccount(_ context.Context, a mailbox.Actor, q mailbox.AccountRevoke) (mailbox.AccountView, error) {
+	return note[mailbox.AccountView](e, "RevokeAccount", a, q)
+}
+
 func (e *echo) Held(_ context.Context, a mailbox.Actor, id string) (mailbox.HeldView, error) {
 	return note[mailbox.HeldView](e, "Held", a, id)
 }

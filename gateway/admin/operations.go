@@ -94,6 +94,18 @@ func (c *Client) UpdateBox(ctx context.Context, _ mailbox.Actor, q mailbox.BoxUp
 	return ask[mailbox.BoxView](ctx, c, "mailbox/update", q)
 }
 
+func (c *Client) CreateAccount(ctx context.Context, _ mailbox.Actor, q mailbox.AccountRequest) (mailbox.AccountCreated, error) {
+	return ask[mailbox.AccountCreated](ctx, c, "account/create", q)
+}
+
+func (c *Client) Accounts(ctx context.Context, _ mailbox.Actor, box string) ([]mailbox.AccountView, error) {
+	return ask[[]mailbox.AccountView](ctx, c, "account/list", boxRef{box})
+}
+
+func (c *Client) RevokeAccount(ctx context.Context, _ mailbox.Actor, q mailbox.AccountRevoke) (mailbox.AccountView, error) {
+	return ask[mailbox.AccountView](ctx, c, "account/revoke", q)
+}
+
 func (c *Client) Thread(ctx context.Context, _ mailbox.Actor, code, asMember string) (mailbox.ThreadView, error) {
 	return ask[mailbox.ThreadView](ctx, c, "thread/show", threadRequest{code, asMember})
 }

@@ -50,6 +50,12 @@ var routes = map[string]handler{
 	}),
 	"/v1/mailbox/update": verb(Operations.UpdateBox),
 
+	"/v1/account/create": verb(Operations.CreateAccount),
+	"/v1/account/list": verb(func(o Operations, ctx context.Context, a mailbox.Actor, q boxRef) ([]mailbox.AccountView, error) {
+		return o.Accounts(ctx, a, q.Mailbox)
+	}),
+	"/v1/account/revoke": verb(Operations.RevokeAccount),
+
 	"/v1/thread/show": verb(func(o Operations, ctx context.Context, a mailbox.Actor, q threadRequest) (mailbox.ThreadView, error) {
 		return o.Thread(ctx, a, q.Pathway, q.As)
 	}),
