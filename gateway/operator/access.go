@@ -164,6 +164,9 @@ func (a *Access) attempt(ctx context.Context, mechanism string, fresh bool, try 
 	return err
 }
 
+// Waiting reports whether a login would be [ErrWaiting]: no use connecting.
+func (a *Access) Waiting() bool { return !a.due() }
+
 // Preauthenticated notes a login that the certificate alone has made.
 func (a *Access) Preauthenticated() { a.note(nil) }
 

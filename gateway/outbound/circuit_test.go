@@ -19,7 +19,7 @@ import (
 // distant is a peer behind a network that a test switches on and off, for tests
 // in a bubble of time: connections are pipes.
 type distant struct {
-	op    *operator
+	op    *remote
 	up    atomic.Bool
 	dials atomic.Int32
 }
@@ -28,7 +28,7 @@ func newDistant(m func(conn, mail int) manners) *distant {
 	if m == nil {
 		m = func(int, int) manners { return manners{} }
 	}
-	return &distant{op: &operator{manners: m, quit: make(chan struct{})}}
+	return &distant{op: &remote{manners: m, quit: make(chan struct{})}}
 }
 
 func (d *distant) dial(context.Context, string, string) (net.Conn, error) {
@@ -47,9 +47,9 @@ func (d *distant) dial(context.Context, string, string) (net.Conn, error) {
 // oneHost is the route to it, for all domains.
 type oneHost struct{ toward }
 
-func (oneHost) Peer(string) string { return "host" }
+func (oneHost) Peer(Target) string { return "host" }
 
-func (oneHost) Hops(context.Context, string) ([]Hop, error) {
+func (oneHost) Hops(context.Context, Target) ([]Hop, error) {
 	return []Hop{{Host: "host", Address: "127.0.0.1:25"}}, nil
 }
 

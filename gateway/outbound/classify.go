@@ -27,6 +27,7 @@ const (
 	stageDial                  // network connection
 	stageGreeting              // 220, EHLO
 	stageTLS                   // STARTTLS, handshake, certificate
+	stageLogin                 // AUTH
 	stageMail                  // MAIL
 	stageRcpt                  // RCPT
 	stageData                  // DATA
@@ -46,6 +47,8 @@ const (
 	reasonNoHost     = "no-host"     // the domain does not exist
 	reasonNullMX     = "null-mx"     // the domain says that it takes no mail (RFC 7505)
 	reasonTLS        = "tls"         // no STARTTLS, or the handshake failed
+	reasonLogin      = "login"       // the operator does not let the hub in: our own trouble
+	reasonToken      = "token"       // there is nothing to log in with: the identity provider is away
 	reasonUntrusted  = "untrusted"   // the certificate is not the peer's; "untrusted-" and a trust.Reason
 	reasonUnlisted   = "unlisted"    // the domain is not in the trusted space
 	reasonTimeout    = "timeout"     // the peer stalled
@@ -97,6 +100,11 @@ func (f *failure) outcome() mailbox.Outcome {
 		none  *NoRoute
 	)
 	switch {
+	case refusedLogin(f.err):
+		out.Reason = reasonLogin
+		if errors.As(f.err, &reply) {
+			out.Code, out.Text = reply.Code, clip(reply.Message)
+		}
 	case errors.As(f.err, &reply):
 		f.reply(&out, reply)
 	case errors.As(f.err, &none):
@@ -147,8 +155,11 @@ func (f *failure) fault() (mailbox.OutcomeKind, string) {
 		timeout    net.Error
 		dns        *net.DNSError
 		bad        textproto.ProtocolError
+		nothing    noToken
 	)
 	switch {
+	case errors.As(err, &nothing):
+		return mailbox.OutcomeTemporary, reasonToken
 	case errors.As(err, &notTrusted):
 		var distrust *trust.Distrust
 		if errors.As(err, &distrust) {

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/emersion/go-sasl"
 	"github.com/emersion/go-smtp"
 
 	"github.com/relais-sante/relais/store/journal"
@@ -31,20 +32,31 @@ type conn struct {
 	idle   time.Time // since when it is unused
 	closed func()    // called once, when it closes
 	trust  int64     // of Relay.trusts, when it was opened
+	// client: the peer is an operator's submission server; silent: it asked for
+	// no login.
+	client, silent bool
 }
 
 // connect opens a conversation with one of the hops, in their order. All of it
 // takes Timeouts.Connect at most and ends with ctx.
-func (r *Relay) connect(ctx context.Context, domain string) (*conn, *failure) {
+func (r *Relay) connect(ctx context.Context, to Target) (*conn, *failure) {
 	ctx, cancel := context.WithTimeout(ctx, r.o.Timeouts.Connect)
 	defer cancel()
-	hops, err := r.o.Route.Hops(ctx, domain)
+	c, failed := r.reachAny(ctx, to)
+	if r.client != nil {
+		r.client.note(to, failed)
+	}
+	return c, failed
+}
+
+func (r *Relay) reachAny(ctx context.Context, to Target) (*conn, *failure) {
+	hops, err := r.o.Route.Hops(ctx, to)
 	if err != nil {
 		return nil, &failure{stageRoute, fmt.Errorf("finding the way: %w", err)}
 	}
 	var telling *failure
 	for _, hop := range hops {
-		c, failed := r.reach(ctx, hop, domain)
+		c, failed := r.reach(ctx, hop, to)
 		if failed == nil {
 			return c, nil
 		}
@@ -63,8 +75,8 @@ func (r *Relay) connect(ctx context.Context, domain string) (*conn, *failure) {
 }
 
 // reach opens a conversation with one hop.
-func (r *Relay) reach(ctx context.Context, hop Hop, domain string) (*conn, *failure) {
-	if r.o.TLS == TLSNone {
+func (r *Relay) reach(ctx context.Context, hop Hop, to Target) (*conn, *failure) {
+	if !r.encrypts() {
 		if ap, err := netip.ParseAddrPort(hop.Address); err != nil || !ap.Addr().IsLoopback() {
 			return nil, &failure{stageTLS, errNotLocal}
 		}
@@ -77,7 +89,7 @@ func (r *Relay) reach(ctx context.Context, hop Hop, domain string) (*conn, *fail
 	}
 	w := &wire{Conn: nc}
 	stop := context.AfterFunc(ctx, func() { nc.Close() })
-	c, failed := r.begin(ctx, w, hop, domain)
+	c, failed := r.begin(ctx, w, hop, to)
 	if !stop() && failed == nil {
 		failed = &failure{stageGreeting, ctx.Err()}
 	}
@@ -88,18 +100,30 @@ func (r *Relay) reach(ctx context.Context, hop Hop, domain string) (*conn, *fail
 	return c, nil
 }
 
+// encrypts reports whether TLS is spoken. To an operator it always is: a password
+// or token never goes out in clear.
+func (r *Relay) encrypts() bool { return r.client != nil || r.o.TLS == TLSRequired }
+
 // begin talks up to where MAIL may be said: greeting, EHLO, STARTTLS, the
-// certificate, EHLO again.
-func (r *Relay) begin(ctx context.Context, w *wire, hop Hop, domain string) (*conn, *failure) {
+// certificate, EHLO again, AUTH.
+func (r *Relay) begin(ctx context.Context, w *wire, hop Hop, to Target) (*conn, *failure) {
 	command := func() { w.allow(r.o.Timeouts.Command, r.o.Timeouts.Command) }
 	command()
 	f := newFence(w)
+	if hop.Implicit {
+		secured, failed := r.handshake(ctx, w, hop, to)
+		if failed != nil {
+			return nil, failed
+		}
+		f = secured
+		command()
+	}
 	if _, err := f.expect(220); err != nil {
 		return nil, &failure{stageGreeting, fmt.Errorf("reading the greeting: %w", err)}
 	}
-	if r.o.TLS == TLSRequired {
+	if r.encrypts() && !hop.Implicit {
 		command()
-		secured, failed := r.secure(ctx, f, w, hop, domain)
+		secured, failed := r.secure(ctx, f, w, hop, to)
 		if failed != nil {
 			return nil, failed
 		}
@@ -115,6 +139,15 @@ func (r *Relay) begin(ctx context.Context, w *wire, hop Hop, domain string) (*co
 	if n, ok := c.smtp.MaxMessageSize(); ok {
 		c.limit = int64(n)
 	}
+	if r.client != nil {
+		c.client = true
+		_, offered := c.smtp.Extension("AUTH")
+		var err error
+		c.silent, err = r.client.login(ctx, to, strings.Fields(offered), func(s sasl.Client) error { return authenticate(f, command, s) })
+		if err != nil {
+			return nil, &failure{stageLogin, err}
+		}
+	}
 	r.metrics.open.Inc()
 	c.closed = r.metrics.open.Dec
 	return c, nil
@@ -122,7 +155,7 @@ func (r *Relay) begin(ctx context.Context, w *wire, hop Hop, domain string) (*co
 
 // secure turns the conversation into TLS and makes sure who answers. It is done
 // by hand: go-smtp's client would introduce itself as "localhost" first.
-func (r *Relay) secure(ctx context.Context, f *fence, w *wire, hop Hop, domain string) (*fence, *failure) {
+func (r *Relay) secure(ctx context.Context, f *fence, w *wire, hop Hop, to Target) (*fence, *failure) {
 	offers, err := f.command("EHLO "+r.o.Hello, 250)
 	if err != nil {
 		return nil, &failure{stageGreeting, fmt.Errorf("saying EHLO: %w", err)}
@@ -136,11 +169,19 @@ func (r *Relay) secure(ctx context.Context, f *fence, w *wire, hop Hop, domain s
 	if err := f.quiet(); err != nil {
 		return nil, &failure{stageTLS, err}
 	}
-	tc := tls.Client(w, r.o.Trust.ClientConfig(hop.Host))
+	return r.handshake(ctx, w, hop, to)
+}
+
+func (r *Relay) handshake(ctx context.Context, w *wire, hop Hop, to Target) (*fence, *failure) {
+	profile := r.o.Trust.ClientConfig
+	if r.client != nil {
+		profile = r.client.boxes[to.Box].Access.TLS
+	}
+	tc := tls.Client(w, profile(hop.Host))
 	if err := tc.HandshakeContext(ctx); err != nil {
 		return nil, &failure{stageTLS, fmt.Errorf("shaking hands: %w", err)}
 	}
-	if err := r.o.Route.Verify(tc.ConnectionState(), domain); err != nil {
+	if err := r.o.Route.Verify(tc.ConnectionState(), hop, to); err != nil {
 		return nil, &failure{stageTLS, untrusted{fmt.Errorf("checking the certificate: %w", err)}}
 	}
 	return newFence(tc), nil

@@ -50,7 +50,7 @@ func TestMisbehavingPeers(t *testing.T) {
 	}
 	route := toward{}
 	q := newQueue()
-	var ops []*operator
+	var ops []*remote
 	for host := range 4 {
 		op := newOperator(t, func(conn, mail int) manners { return chance(host, conn, mail) })
 		ops = append(ops, op)

@@ -118,7 +118,7 @@ func (f *fence) expect(want int) (lines []string, err error) {
 		lines = append(lines, strings.TrimSpace(text[min(1, len(text)):]))
 	}
 	if code != want {
-		return nil, smtpError(code, lines)
+		return lines, smtpError(code, lines)
 	}
 	return lines, nil
 }
@@ -129,6 +129,19 @@ func (f *fence) command(line string, want int) (lines []string, err error) {
 		return nil, err
 	}
 	return f.expect(want)
+}
+
+// say sends a line by hand and gives the reply, whatever it is.
+func (f *fence) say(line string) (code int, lines []string, err error) {
+	if _, err := f.Write([]byte(line + "\r\n")); err != nil {
+		return 0, nil, err
+	}
+	lines, err = f.expect(0)
+	var reply *smtp.SMTPError
+	if !errors.As(err, &reply) { // 000 is no reply code
+		return 0, nil, err
+	}
+	return reply.Code, lines, nil
 }
 
 // quiet reports an error if the peer has said more than it was asked: after

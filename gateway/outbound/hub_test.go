@@ -61,7 +61,7 @@ func TestRealHub(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ops := map[string]*operator{
+	ops := map[string]*remote{
 		"good.example": newOperator(t, nil),
 		"flaky.example": newOperator(t, func(conn, mail int) manners {
 			switch {

@@ -18,10 +18,10 @@ const turn = time.Second
 // channels. It ends when nothing is due any more, the circuit opens, its turn
 // is over or the hub stops.
 type lane struct {
-	r      *Relay
-	name   string // in the store
-	domain string
-	peer   *peer
+	r    *Relay
+	name string // in the store
+	to   Target
+	peer *peer
 
 	kicked  chan struct{} // something may be due
 	todo    chan mailbox.Job
@@ -46,9 +46,9 @@ type claim struct {
 	err  error
 }
 
-func (r *Relay) newLane(name, domain string, p *peer) *lane {
+func (r *Relay) newLane(name string, to Target, p *peer) *lane {
 	return &lane{
-		r: r, name: name, domain: domain, peer: p, idle: true,
+		r: r, name: name, to: to, peer: p, idle: true,
 		kicked: make(chan struct{}, 1), todo: make(chan mailbox.Job), reports: make(chan report), claims: make(chan claim, 1),
 	}
 }
@@ -157,7 +157,7 @@ func (l *lane) claimed(c claim) {
 	l.drained = c.all
 	l.idle = l.idle && len(c.jobs) == 0
 	if c.err != nil {
-		l.r.o.Log.Warn("claiming deliveries failed", "domain", domainName(l.domain), "error", c.err)
+		l.r.o.Log.Warn("claiming deliveries failed", "domain", domainName(l.to.Domain), "error", c.err)
 		l.closing = true
 		return
 	}
@@ -169,7 +169,7 @@ func (l *lane) claimed(c claim) {
 	case len(c.jobs) == 0:
 	case l.closing, l.peer.open(time.Now()):
 		l.handBack()
-	case !l.r.o.Trust.Listed(l.domain):
+	case !l.r.o.Trust.Listed(l.to.Domain):
 		l.share(mailbox.Outcome{
 			Kind: mailbox.OutcomePermanent, Reason: reasonUnlisted,
 			Text: "the recipient's domain is not in the white list of the trusted space",

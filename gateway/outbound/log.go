@@ -32,7 +32,7 @@ func (r *Relay) log(l *lane, job mailbox.Job, v verdict) {
 		level = slog.LevelWarn
 	}
 	attrs := []slog.Attr{
-		slog.Any("delivery", job.Delivery.ID), slog.Any("domain", domainName(l.domain)),
+		slog.Any("delivery", job.Delivery.ID), slog.Any("domain", domainName(l.to.Domain)),
 		slog.Int("attempt", job.Attempt), slog.Any("outcome", v.Kind),
 	}
 	if v.Code != 0 {
@@ -56,6 +56,6 @@ func (r *Relay) log(l *lane, job mailbox.Job, v verdict) {
 // opened writes that a peer does not work.
 func (r *Relay) opened(l *lane, o mailbox.Outcome, cause error) {
 	r.metrics.circuits.Inc()
-	r.o.Log.Warn("peer does not work, left alone for a while", "domain", domainName(l.domain),
+	r.o.Log.Warn("peer does not work, left alone for a while", "domain", domainName(l.to.Domain),
 		"reason", journal.Word(o.Reason), "code", o.Code, "error", cause)
 }

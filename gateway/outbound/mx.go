@@ -24,17 +24,18 @@ func NewMX(port int, t Trust, r Resolver) *MX { return &MX{port: port, trust: t,
 
 // Peer implements Route: every domain is its own peer, since the certificate
 // that may answer for one need not be good for another.
-func (m *MX) Peer(domain string) string { return domain }
+func (m *MX) Peer(to Target) string { return to.Domain }
 
 // Verify implements Route.
-func (m *MX) Verify(cs tls.ConnectionState, domain string) error {
-	_, err := m.trust.VerifyServer(cs, domain)
+func (m *MX) Verify(cs tls.ConnectionState, _ Hop, to Target) error {
+	_, err := m.trust.VerifyServer(cs, to.Domain)
 	return err
 }
 
 // Hops implements Route: hosts by preference, those of equal preference in
 // random order, each with its addresses; without MX the domain itself.
-func (m *MX) Hops(ctx context.Context, domain string) ([]Hop, error) {
+func (m *MX) Hops(ctx context.Context, to Target) ([]Hop, error) {
+	domain := to.Domain
 	records, err := m.resolver.LookupMX(ctx, domain+".")
 	switch {
 	case len(records) > 0: // invalid ones were left out, with an error

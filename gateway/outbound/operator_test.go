@@ -11,15 +11,17 @@ import (
 	"time"
 )
 
-// operator is a mail operator on loopback with the manners a test gives it. It
+// remote is a mail operator on loopback with the manners a test gives it. It
 // speaks the dialogue itself: a server library would not misbehave.
-type operator struct {
+type remote struct {
 	t  *testing.T
 	ln net.Listener
 	// manners are asked for anew for every connection (mail 0) and every mail
 	// on it (from 1).
 	manners func(conn, mail int) manners
 	tls     *tls.Config
+	// implicit: TLS begins with the first byte.
+	implicit bool
 
 	mu    sync.Mutex
 	conns int
@@ -48,9 +50,12 @@ type manners struct {
 	after  map[string]string // said on top, unasked, after the answer to a verb
 	hangUp string            // said in the middle of the mail, before closing
 	delay  time.Duration     // before the answer to the final dot
+	// login is the dialogue from AUTH on, lines "C: what must come" and "S: the
+	// answer" in turn.
+	login []string
 }
 
-func newOperator(t *testing.T, m func(conn, mail int) manners) *operator {
+func newOperator(t *testing.T, m func(conn, mail int) manners) *remote {
 	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -59,13 +64,13 @@ func newOperator(t *testing.T, m func(conn, mail int) manners) *operator {
 	if m == nil {
 		m = func(int, int) manners { return manners{} }
 	}
-	o := &operator{t: t, ln: ln, manners: m, open: map[net.Conn]bool{}, quit: make(chan struct{})}
+	o := &remote{t: t, ln: ln, manners: m, open: map[net.Conn]bool{}, quit: make(chan struct{})}
 	o.over.Go(o.accept)
 	t.Cleanup(o.close)
 	return o
 }
 
-func (o *operator) close() {
+func (o *remote) close() {
 	o.mu.Lock()
 	select {
 	case <-o.quit:
@@ -80,9 +85,9 @@ func (o *operator) close() {
 	o.over.Wait()
 }
 
-func (o *operator) addr() string { return o.ln.Addr().String() }
+func (o *remote) addr() string { return o.ln.Addr().String() }
 
-func (o *operator) accept() {
+func (o *remote) accept() {
 	for {
 		c, err := o.ln.Accept()
 		if err != nil {
@@ -100,32 +105,37 @@ func (o *operator) accept() {
 				o.mu.Unlock()
 				c.Close()
 			}()
-			(&dialogue{o: o, c: c, n: n, in: bufio.NewReader(c)}).talk()
+			d := &dialogue{o: o, c: c, n: n, in: bufio.NewReader(c)}
+			if o.implicit {
+				tc := tls.Server(c, o.tls)
+				d.c, d.in = tc, bufio.NewReader(tc)
+			}
+			d.talk()
 		})
 	}
 }
 
-func (o *operator) taken() []taken {
+func (o *remote) taken() []taken {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return append([]taken(nil), o.mails...)
 }
 
-func (o *operator) connections() int {
+func (o *remote) connections() int {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return o.conns
 }
 
 // commands are what was said to it, as one text.
-func (o *operator) commands() string {
+func (o *remote) commands() string {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return strings.Join(o.said, "\n")
 }
 
 type dialogue struct {
-	o     *operator
+	o     *remote
 	c     net.Conn
 	in    *bufio.Reader
 	n     int // connection
@@ -182,6 +192,8 @@ func (d *dialogue) command(line string) bool {
 			offers = append([]string{"STARTTLS"}, offers...)
 		}
 		return d.answer("EHLO", "250-op.example\r\n250-"+strings.Join(append(offers, "HELP"), "\r\n250-")+"\r\n250 OK")
+	case "AUTH":
+		return d.login(line)
 	case "STARTTLS":
 		if !d.answer("STARTTLS", "220 go ahead") || d.m.reply["STARTTLS"] != "" {
 			return d.m.reply["STARTTLS"] != ""
@@ -212,6 +224,28 @@ func (d *dialogue) command(line string) bool {
 		return false
 	}
 	return d.answer(verb, "500 what?")
+}
+
+// login plays the dialogue of the manners. What the client does not say as
+// expected is the test's failure.
+func (d *dialogue) login(line string) bool {
+	for i := 0; i+1 < len(d.m.login); i += 2 {
+		if i > 0 {
+			next, err := d.in.ReadString('\n')
+			if err != nil {
+				d.o.t.Errorf("login: %v instead of %q", err, d.m.login[i])
+				return false
+			}
+			line = strings.TrimRight(next, "\r\n")
+		}
+		if want := strings.TrimPrefix(d.m.login[i], "C: "); line != want {
+			d.o.t.Errorf("login: client said %q, want %q", line, want)
+		}
+		if _, err := fmt.Fprintf(d.c, "%s\r\n", strings.TrimPrefix(d.m.login[i+1], "S: ")); err != nil {
+			return false
+		}
+	}
+	return true
 }
 
 func (d *dialogue) body() bool {

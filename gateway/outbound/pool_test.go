@@ -97,7 +97,7 @@ func TestFoundClosedUnused(t *testing.T) {
 	})
 	q := newQueue()
 	r, _ := start(t, quick(q, toward{"chu.example": op.addr()}))
-	c, failed := r.connect(t.Context(), "chu.example")
+	c, failed := r.connect(t.Context(), Target{Domain: "chu.example"})
 	if failed != nil {
 		t.Fatal(failed)
 	}

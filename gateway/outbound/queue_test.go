@@ -22,6 +22,7 @@ import (
 // wants and a record of everything asked of it.
 type queue struct {
 	retry func(attempt int) time.Duration
+	box   string // operator's box that everything leaves from
 	wake  chan struct{}
 
 	mu      sync.Mutex
@@ -80,13 +81,20 @@ func (q *queue) changed() {
 	q.moved = make(chan struct{})
 }
 
+func (q *queue) lane(e *entry) string {
+	if q.box != "" {
+		return "out:" + e.mail.RcptTo.Domain() + "/" + q.box
+	}
+	return "out:" + e.mail.RcptTo.Domain()
+}
+
 func (q *queue) Lanes(context.Context) ([]string, error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	var lanes []string
 	for _, id := range q.order {
 		e := q.entries[id]
-		lane := "out:" + e.mail.RcptTo.Domain()
+		lane := q.lane(e)
 		if !e.ended && !e.leased && !e.due.After(time.Now()) && !slices.Contains(lanes, lane) {
 			lanes = append(lanes, lane)
 		}
@@ -113,7 +121,7 @@ func (q *queue) ClaimDeliveries(_ context.Context, lane string, limit int) (jobs
 	now := time.Now()
 	for _, id := range q.order {
 		e := q.entries[id]
-		if len(jobs) == limit || e.ended || e.leased || e.due.After(now) || "out:"+e.mail.RcptTo.Domain() != lane {
+		if len(jobs) == limit || e.ended || e.leased || e.due.After(now) || q.lane(e) != lane {
 			continue
 		}
 		e.leased = true
@@ -212,17 +220,17 @@ func (q *queue) get(id store.DeliveryID) entry {
 // toward is a route by a table: domain to address.
 type toward map[string]string
 
-func (r toward) Peer(domain string) string { return domain }
+func (r toward) Peer(to Target) string { return to.Domain }
 
-func (r toward) Hops(_ context.Context, domain string) ([]Hop, error) {
+func (r toward) Hops(_ context.Context, to Target) ([]Hop, error) {
 	var all []Hop
-	for a := range strings.SplitSeq(r[domain], ",") {
-		all = append(all, Hop{Host: "mx." + domain, Address: a})
+	for a := range strings.SplitSeq(r[to.Domain], ",") {
+		all = append(all, Hop{Host: "mx." + to.Domain, Address: a})
 	}
 	return all, nil
 }
 
-func (r toward) Verify(cs tls.ConnectionState, domain string) error { return nil }
+func (r toward) Verify(tls.ConnectionState, Hop, Target) error { return nil }
 
 // everybody is a trust that lists every domain but those in it.
 type everybody []string

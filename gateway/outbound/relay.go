@@ -3,7 +3,6 @@ package outbound
 import (
 	"context"
 	"fmt"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -28,6 +27,7 @@ type Relay struct {
 	metrics *metrics
 	ledger  *ledger
 	total   chan struct{} // one token per connection in use
+	client  *Submission   // the route, if it is one by operators; else nil
 	// trusts counts calls of Renew: connections made under another trust than
 	// today's are not kept.
 	trusts atomic.Int64
@@ -57,6 +57,7 @@ func New(o Options) (*Relay, error) {
 		o: o, metrics: m, total: make(chan struct{}, o.Total),
 		peers: map[string]*peer{}, running: map[string]*lane{}, resting: map[string]time.Time{}, over: make(chan *lane),
 	}
+	r.client, _ = o.Route.(*Submission)
 	return r, nil
 }
 
@@ -128,13 +129,13 @@ func (r *Relay) round(ctx, hard context.Context) time.Duration {
 			wait = min(wait, until.Sub(now))
 			continue
 		}
-		domain := strings.TrimPrefix(name, lanePrefix)
-		p := r.peer(r.o.Route.Peer(domain))
+		to := targetOf(name)
+		p := r.peer(r.o.Route.Peer(to))
 		if w := p.enter(now); w > 0 {
 			wait = min(wait, w)
 			continue
 		}
-		l := r.newLane(name, domain, p)
+		l := r.newLane(name, to, p)
 		r.running[name] = l
 		go func() {
 			l.run(ctx, hard)

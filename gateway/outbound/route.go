@@ -10,23 +10,36 @@ import (
 	"strings"
 )
 
-// Route says where mail of a domain is handed over, and who must answer there.
+// Target is what the copies of a lane have in common.
+type Target struct {
+	Domain string // of the recipients
+	Box    string // operator's box they leave from; empty: the hub sends itself
+}
+
+// targetOf reads the name of a lane: "out:DOMAIN" or "out:DOMAIN/BOX".
+func targetOf(lane string) Target {
+	domain, box, _ := strings.Cut(strings.TrimPrefix(lane, lanePrefix), "/")
+	return Target{domain, box}
+}
+
+// Route says where mail is handed over, and who must answer there.
 type Route interface {
-	// Peer names whom the domain's mail is handed to. Domains with the same
-	// peer share its connections and its circuit.
-	Peer(domain string) string
+	// Peer names whom the mail is handed to. Targets with the same peer share
+	// its connections and its circuit.
+	Peer(to Target) string
 	// Hops are the addresses to try, in that order. A *NoRoute is final, any
 	// other error passes.
-	Hops(ctx context.Context, domain string) ([]Hop, error)
+	Hops(ctx context.Context, to Target) ([]Hop, error)
 	// Verify checks, after the handshake, that the certificate is that of
-	// somebody who may take the domain's mail.
-	Verify(cs tls.ConnectionState, domain string) error
+	// somebody who may take the mail.
+	Verify(cs tls.ConnectionState, hop Hop, to Target) error
 }
 
 // Hop is an address of a peer.
 type Hop struct {
-	Host    string // its name, for TLS
-	Address string // IP:port
+	Host     string // its name, for TLS
+	Address  string // IP:port
+	Implicit bool   // TLS from the first byte (RFC 8314 §3.3), no STARTTLS
 }
 
 // Resolver is what routes ask; *net.Resolver is one.
@@ -90,10 +103,10 @@ func NewSmarthost(address, dn string, t Trust, r Resolver) (*Smarthost, error) {
 }
 
 // Peer implements Route: there is one.
-func (s *Smarthost) Peer(string) string { return "smarthost" }
+func (s *Smarthost) Peer(Target) string { return "smarthost" }
 
 // Hops implements Route.
-func (s *Smarthost) Hops(ctx context.Context, _ string) ([]Hop, error) {
+func (s *Smarthost) Hops(ctx context.Context, _ Target) ([]Hop, error) {
 	if ip, err := netip.ParseAddr(s.host); err == nil {
 		return []Hop{{Host: s.host, Address: netip.AddrPortFrom(ip, uint16(s.port)).String()}}, nil
 	}
@@ -101,7 +114,7 @@ func (s *Smarthost) Hops(ctx context.Context, _ string) ([]Hop, error) {
 }
 
 // Verify implements Route.
-func (s *Smarthost) Verify(cs tls.ConnectionState, _ string) error {
+func (s *Smarthost) Verify(cs tls.ConnectionState, _ Hop, _ Target) error {
 	_, err := s.trust.VerifySmarthost(cs, s.dn)
 	return err
 }

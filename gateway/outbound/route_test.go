@@ -41,7 +41,7 @@ func TestMX(t *testing.T) {
 		"slow.example":     {fails: true},
 	} {
 		t.Run(domain, func(t *testing.T) {
-			found, err := NewMX(2525, everybody{}, table).Hops(context.Background(), domain)
+			found, err := NewMX(2525, everybody{}, table).Hops(context.Background(), Target{Domain: domain})
 			var none *NoRoute
 			switch {
 			case tt.reason != "":
@@ -76,7 +76,7 @@ func TestEqualPreference(t *testing.T) {
 	table := dns{"x.example": {{Host: "a.", Pref: 10}, {Host: "b.", Pref: 10}}}
 	first := map[string]bool{}
 	for range 100 {
-		found, err := NewMX(25, everybody{}, table).Hops(context.Background(), "x.example")
+		found, err := NewMX(25, everybody{}, table).Hops(context.Background(), Target{Domain: "x.example"})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -111,22 +111,22 @@ func TestNextHop(t *testing.T) {
 func TestResolver(t *testing.T) {
 	r := NewResolver(nameserver(t))
 	m := NewMX(25, everybody{}, r)
-	found, err := m.Hops(context.Background(), "chu.example")
-	if err != nil || !slices.Equal(found, []Hop{{"mx1.chu.example", "127.0.0.5:25"}, {"mx2.chu.example", "127.0.0.5:25"}}) {
+	found, err := m.Hops(context.Background(), Target{Domain: "chu.example"})
+	if err != nil || !slices.Equal(found, []Hop{{Host: "mx1.chu.example", Address: "127.0.0.5:25"}, {Host: "mx2.chu.example", Address: "127.0.0.5:25"}}) {
 		t.Errorf("hops %v, %v", found, err)
 	}
-	found, err = m.Hops(context.Background(), "implicit.example")
+	found, err = m.Hops(context.Background(), Target{Domain: "implicit.example"})
 	if err != nil || len(found) != 1 || found[0].Address != "127.0.0.5:25" {
 		t.Errorf("without MX: hops %v, %v", found, err)
 	}
 	for domain, reason := range map[string]string{"null.example": "null-mx", "gone.example": "no-host"} {
 		var none *NoRoute
-		if _, err := m.Hops(context.Background(), domain); !errors.As(err, &none) || none.Reason != reason {
+		if _, err := m.Hops(context.Background(), Target{Domain: domain}); !errors.As(err, &none) || none.Reason != reason {
 			t.Errorf("%s: %v", domain, err)
 		}
 	}
 	var none *NoRoute
-	if _, err := m.Hops(context.Background(), "broken.example"); err == nil || errors.As(err, &none) {
+	if _, err := m.Hops(context.Background(), Target{Domain: "broken.example"}); err == nil || errors.As(err, &none) {
 		t.Errorf("a DNS failure: %v", err)
 	}
 }
@@ -205,7 +205,7 @@ func TestSmarthostAddress(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if found, err := s.Hops(context.Background(), "x"); err != nil || found[0].Address != "[::1]:2525" {
+	if found, err := s.Hops(context.Background(), Target{Domain: "x"}); err != nil || found[0].Address != "[::1]:2525" {
 		t.Errorf("hops %v, %v", found, err)
 	}
 }

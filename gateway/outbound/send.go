@@ -11,6 +11,7 @@ import (
 
 	"github.com/emersion/go-smtp"
 
+	"github.com/relais-sante/relais/gateway/operator"
 	"github.com/relais-sante/relais/mailbox"
 	"github.com/relais-sante/relais/store"
 	"github.com/relais-sante/relais/store/journal"
@@ -60,6 +61,9 @@ func (c *conn) send(ctx context.Context, mail *mailbox.Outgoing, t Timeouts) ver
 	failed := c.transaction(mail, t)
 	if failed == nil {
 		return verdict{Outcome: mailbox.Outcome{Kind: mailbox.OutcomeSent, Code: 250}}
+	}
+	if c.client && ownTrouble(failed, c.silent) {
+		failed.err = notLoggedIn{fmt.Errorf("sending as the operator's box: %w: %w", operator.ErrRefused, failed.err)}
 	}
 	v := verdict{Outcome: failed.outcome(), broken: broken(failed.err), cause: failed.err}
 	if v.Kind == mailbox.OutcomeTooLarge {

@@ -73,7 +73,7 @@ func (s *sender) connect(pooled bool) *failure {
 			return nil
 		}
 	}
-	c, failed := r.connect(s.soft, s.l.domain)
+	c, failed := r.connect(s.soft, s.l.to)
 	if failed != nil {
 		r.metrics.connections.WithLabelValues("failed").Inc()
 		return failed
