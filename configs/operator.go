@@ -26,6 +26,10 @@ const (
 // provider.
 func (o *Operator) ByToken() bool { return o.Auth == AuthXOAUTH2 || o.Auth == AuthOAuthBearer }
 
+// ByCertificate reports whether the box is opened with a client certificate
+// alone.
+func (o *Operator) ByCertificate() bool { return o.Auth == AuthCertificate }
+
 // operators: each box has what its way of logging in needs.
 func (c *checker) operators() {
 	names, boxes := map[string]bool{}, map[string]bool{}
@@ -75,7 +79,7 @@ func beyondAtom(r rune) bool {
 }
 
 func (c *checker) login(i int, o *Operator) {
-	if o.Auth == AuthCertificate || o.Cert != "" || o.Key != "" {
+	if o.ByCertificate() || o.Cert != "" || o.Key != "" {
 		c.needs(i, "cert", string(o.Cert))
 		c.needs(i, "key", string(o.Key))
 	}

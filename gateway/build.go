@@ -21,7 +21,7 @@ func (d *daemon) build() error {
 	if err != nil {
 		return fmt.Errorf("preparing to receive: %w", err)
 	}
-	way, err := route(d.cfg, d.guard)
+	way, err := d.route()
 	if err != nil {
 		return fmt.Errorf("preparing to send: %w", err)
 	}

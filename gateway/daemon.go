@@ -26,6 +26,7 @@ import (
 	"github.com/relais-sante/relais/configs"
 	"github.com/relais-sante/relais/gateway/admin"
 	"github.com/relais-sante/relais/gateway/inbound"
+	"github.com/relais-sante/relais/gateway/operator"
 	"github.com/relais-sante/relais/gateway/outbound"
 	"github.com/relais-sante/relais/gateway/trust"
 	"github.com/relais-sante/relais/mailbox"
@@ -85,7 +86,8 @@ type daemon struct {
 	outbound   *outbound.Relay
 	admin      *admin.Server
 	metrics    *metrics
-	antivirus  *antivirus // nil: none
+	antivirus  *antivirus                  // nil: none
+	accesses   map[string]*operator.Access // by name of the [[operator]] box
 
 	listeners listeners
 	ready     atomic.Bool
@@ -106,6 +108,9 @@ func (d *daemon) open() error {
 		return fmt.Errorf("preparing certificates and white list: %w", err)
 	}
 	d.concerns()
+	if err := d.openAccesses(); err != nil {
+		return err
+	}
 	d.directory = directory.Open(directory.Options{
 		Dir: filepath.Join(string(d.cfg.DataDir), "directory"), MaxShrink: d.cfg.Directory.MaxShrink, Log: d.log,
 	})

@@ -12,8 +12,6 @@ import (
 	"github.com/relais-sante/relais/store/journal"
 )
 
-const errRoute = journal.Fault("this way of sending is not built yet")
-
 // listeners are the sockets of the hub, bound before anything is served.
 type listeners struct {
 	inbound []inboundListener

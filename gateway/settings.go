@@ -124,14 +124,14 @@ func limits(c *configs.Config) inbound.Limits {
 }
 
 // route is the way copies go.
-func route(c *configs.Config, g outbound.Trust) (outbound.Route, error) {
-	out := &c.Outbound
+func (d *daemon) route() (outbound.Route, error) {
+	out := &d.cfg.Outbound
 	resolver := outbound.NewResolver(out.Resolver)
 	switch out.Route {
 	case configs.RouteSmarthost:
-		return outbound.NewSmarthost(out.Smarthost, out.SmarthostDN, g, resolver)
-	case configs.RouteMX:
-		return outbound.NewMX(out.MXPort, g, resolver), nil
+		return outbound.NewSmarthost(out.Smarthost, out.SmarthostDN, d.guard, resolver)
+	case configs.RouteOperator:
+		return d.submission(resolver)
 	}
-	return nil, fmt.Errorf("route %q: %w", out.Route, errRoute)
+	return outbound.NewMX(out.MXPort, d.guard, resolver), nil
 }

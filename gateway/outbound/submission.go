@@ -29,10 +29,12 @@ type Submission struct {
 
 // Submitter is a box that mail can be handed over at.
 type Submitter struct {
-	Name     string           // of the box, as in mailbox.OperatorBox
-	Server   configs.Endpoint // how TLS begins there, too
-	Access   Access
-	BySilent bool // the certificate shown is login enough where no AUTH is offered
+	Name   string           // of the box, as in mailbox.OperatorBox
+	Server configs.Endpoint // how TLS begins there, too
+	Access Access
+	// ByCertificate: where no AUTH is offered, the certificate shown is login
+	// enough.
+	ByCertificate bool
 }
 
 // Access is what submission needs to log in at an operator: *operator.Access is
@@ -151,7 +153,7 @@ func (s *Submission) note(to Target, failed *failure) {
 // login makes the hub known to the server of a box.
 func (s *Submission) login(ctx context.Context, to Target, offered []string, try func(sasl.Client) error) (silent bool, err error) {
 	b := s.boxes[to.Box]
-	if len(offered) == 0 && b.BySilent {
+	if len(offered) == 0 && b.ByCertificate {
 		b.Access.Preauthenticated()
 		return true, nil
 	}

@@ -56,7 +56,7 @@ func submissionTo(t *testing.T, s *space, op *remote, mode string, set func(*con
 	if err != nil {
 		t.Fatal(err)
 	}
-	route, err := NewSubmission([]Submitter{{Name: o.Name, Server: o.SMTP, Access: access, BySilent: o.Auth == configs.AuthCertificate}}, dns{})
+	route, err := NewSubmission([]Submitter{{Name: o.Name, Server: o.SMTP, Access: access, ByCertificate: o.ByCertificate()}}, dns{})
 	if err != nil {
 		t.Fatal(err)
 	}
