@@ -18,28 +18,34 @@ func (v *view) Account(id store.AccountID) (*store.Account, error) {
 
 // AccountNamed implements [store.View].
 func (v *view) AccountNamed(username string) (*store.Account, error) {
-	return v.accountAt(v.lookup("username", username))
+	return v.accountAt("username", username)
 }
 
 // AccountOfCertificate implements [store.View].
 func (v *view) AccountOfCertificate(fingerprint []byte) (*store.Account, error) {
-	return v.accountAt(v.lookup("certificate", string(fingerprint)))
+	return v.accountAt("certificate", string(fingerprint))
 }
 
 // accountAt follows a look-up.
-func (v *view) accountAt(key []byte) (*store.Account, error) {
-	row := v.bucket(bucketLogins).Get(key)
-	if len(row) < 1 {
-		return nil, fmt.Errorf("looking up an account: %w", store.ErrNotFound)
+func (v *view) accountAt(use, what string) (*store.Account, error) {
+	id, err := v.foundRow(use, what)
+	if err == nil && id == nil {
+		err = store.ErrNotFound
 	}
-	return v.Account(store.AccountID(row[1:]))
+	if err != nil {
+		return nil, fmt.Errorf("looking up an account: %w", err)
+	}
+	return v.Account(store.AccountID(id))
 }
 
 // AccountsOfBox implements [store.View].
 func (v *view) AccountsOfBox(box store.Address) ([]*store.Account, error) {
-	prefix := v.lookup("account of box", string(box))
+	bucket, prefix, err := v.found("account of box", string(box))
+	if err != nil {
+		return nil, fmt.Errorf("listing the accounts of a box: %w", err)
+	}
 	var out []*store.Account
-	c := v.bucket(bucketLogins).Cursor()
+	c := bucket.Cursor()
 	for k, _ := c.Seek(prefix); hasPrefix(k, prefix); k, _ = c.Next() {
 		a, err := v.Account(store.AccountID(k[len(prefix):]))
 		if errors.Is(err, store.ErrErased) {
@@ -102,37 +108,45 @@ func (t *tx) putAccount(a *store.Account) error {
 	if err := t.put(bucketAccounts, []byte(a.ID), a.ID.Owner(), a); err != nil {
 		return err
 	}
-	if err := t.claimLogin(t.lookup("username", a.Username), a.ID); err != nil {
-		return err
-	}
-	if err := t.putRaw(bucketLogins, joined(t.lookup("account of box", string(a.Mailbox)), []byte(a.ID)), []byte{clearVersion}); err != nil {
-		return err
-	}
-	for i := range old.Credentials {
-		if c := &old.Credentials[i]; c.Fingerprint != nil && c.Revoked.IsZero() {
-			if err := t.drop(bucketLogins, t.lookup("certificate", string(c.Fingerprint))); err != nil {
-				return err
-			}
+	is := accountFinds(a)
+	for i := range is {
+		if is[i].value == nil {
+			continue
 		}
+		id, err := t.foundRow(is[i].use, is[i].what)
+		if err != nil {
+			return err
+		}
+		if id != nil && store.AccountID(id) != a.ID {
+			return store.ErrConflict
+		}
+	}
+	return t.moveFinds(accountFinds(old), is)
+}
+
+// accountFinds are the look-ups that lead to an account: those that lead to one
+// only have a value.
+func accountFinds(a *store.Account) []find {
+	if a.ID == "" {
+		return nil
+	}
+	id := []byte(a.ID)
+	list := []find{
+		{use: "username", what: a.Username, value: id},
+		{use: "account of box", what: string(a.Mailbox), suffix: id},
 	}
 	for i := range a.Credentials {
 		if c := &a.Credentials[i]; c.Fingerprint != nil && c.Revoked.IsZero() {
-			if err := t.claimLogin(t.lookup("certificate", string(c.Fingerprint)), a.ID); err != nil {
-				return err
-			}
+			list = append(list, find{use: "certificate", what: string(c.Fingerprint), value: id})
 		}
 	}
-	return nil
+	return list
 }
 
-// claimLogin makes a look-up lead to an account, unless it leads to another.
-func (t *tx) claimLogin(key []byte, id store.AccountID) error {
-	row := t.bucket(bucketLogins).Get(key)
-	if len(row) > 0 && store.AccountID(row[1:]) != id {
-		return store.ErrConflict
+func (v *view) findsOfAccount(key, row []byte) ([]find, error) {
+	a := new(store.Account)
+	if err := v.open(bucketAccounts, key, store.AccountID(key).Owner(), row, a); err != nil {
+		return nil, err
 	}
-	if row != nil {
-		return nil
-	}
-	return t.putRaw(bucketLogins, key, append([]byte{clearVersion}, id...))
+	return accountFinds(a), nil
 }

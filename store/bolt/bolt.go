@@ -116,6 +116,8 @@ type Store struct {
 	pathways  pathwayCache
 	wakes     wakes
 	watches   watches
+	finders   finders
+	rekeying  sync.Mutex // held while a generation of look-ups is made
 }
 
 var _ store.Store = (*Store)(nil)
@@ -193,7 +195,14 @@ func Open(o Options) (*Store, error) {
 		}
 		return nil, fmt.Errorf("opening store: %w", err)
 	}
+	lost, err := s.resumeLookups()
 	go s.commitLoop()
+	if err == nil && lost {
+		_, err = s.rekey(context.Background())
+	}
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("opening store: %w", err), s.Close())
+	}
 	return s, nil
 }
 

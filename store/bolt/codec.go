@@ -2,6 +2,7 @@ package bolt
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"reflect"
 
@@ -59,6 +60,10 @@ func (v *view) get(bucket, key []byte, owner store.Owner, out any) error {
 // open opens a sealed row into out, a pointer to a record or to bytes.
 func (v *view) open(bucket, key []byte, owner store.Owner, row []byte, out any) error {
 	clear, err := v.s.keys.OpenRow(nil, owner, string(bucket), key, row)
+	if errors.Is(err, store.ErrNotFound) {
+		// A row whose key is in no epoch any more.
+		return fmt.Errorf("row of %s: %w", bucket, store.ErrErased)
+	}
 	if err != nil {
 		return err
 	}

@@ -15,7 +15,7 @@ import (
 // Buckets. "H" is the handle of a pathway (12 bytes), "L(x)" the first 16 bytes
 // of a keyed look-up hash, numbers are big endian, "·" joins.
 var (
-	bucketMeta     = []byte("meta")     // "format" → number in clear; "state" → state, hub key
+	bucketMeta     = []byte("meta")     // "format" → number in clear; "state" → state, hub key; "lookups"
 	bucketPathways = []byte("pathways") // H → Pathway, its key
 	// bucketThreads holds what belongs to a pathway side by side, so that a post
 	// touches few pages however many pathways there are; the long rows come
@@ -32,12 +32,8 @@ var (
 	//	H·w·delivery id      → nothing: a delivery that is in bucketLive
 	bucketThreads    = []byte("threads")
 	bucketLocated    = []byte("located")    // message id → H·seq, in clear
-	bucketPatients   = []byte("patients")   // L(INS)·H → nothing
-	bucketTeams      = []byte("teams")      // L(address)·H → nothing
-	bucketNames      = []byte("names")      // L(name key)·H → nothing
-	bucketBoxes      = []byte("boxes")      // L(address) → owned Box
+	bucketBoxes      = []byte("boxes")      // random id → Box, its key
 	bucketAccounts   = []byte("accounts")   // account id → Account, its key
-	bucketLogins     = []byte("logins")     // L(username or certificate) → account id; L(box)·id → nothing
 	bucketIDs        = []byte("ids")        // L(Message-ID) or L(pathway, key)·^number → owned MessageRef
 	bucketPrints     = []byte("prints")     // L(fingerprint) → owned MessageRef
 	bucketDeliveries = []byte("deliveries") // id → owned Delivery
@@ -69,15 +65,24 @@ var (
 	bucketReaders  = []byte("readers")
 	bucketSegments = []byte("segments") // number of a shared segment that is left behind → segmentEnd, hub key
 
+	// The look-ups that could be guessed have a bucket for each generation, see
+	// lookups.go. "G(x)" is the first half of a hash under the key of that:
+	//
+	//	G(INS)·H, G(name key)·H, G(address)·H → nothing
+	//	G(address of a box)                   → id of the box
+	//	G(username), G(certificate)           → account id
+	//	G(box of an account)·account id       → nothing
+
 	buckets = [][]byte{
-		bucketMeta, bucketPathways, bucketThreads, bucketLocated, bucketPatients, bucketTeams, bucketNames,
-		bucketBoxes, bucketAccounts, bucketLogins, bucketIDs, bucketPrints, bucketDeliveries, bucketLive, bucketHeld, bucketHeldIndex,
+		bucketMeta, bucketPathways, bucketThreads, bucketLocated,
+		bucketBoxes, bucketAccounts, bucketIDs, bucketPrints, bucketDeliveries, bucketLive, bucketHeld, bucketHeldIndex,
 		bucketHeldOf, bucketHeldPrints, bucketItems, bucketDue, bucketLeases, bucketTraces, bucketHeads,
 		bucketSettings, bucketTaken, bucketLarge, bucketSegments, bucketReaders,
 	}
 
-	keyFormat = []byte("format")
-	keyState  = []byte("state")
+	keyFormat  = []byte("format")
+	keyState   = []byte("state")
+	keyLookups = []byte("lookups") // generation of the look-ups in use · that being made, in clear
 )
 
 var (

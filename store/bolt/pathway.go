@@ -66,23 +66,27 @@ func (v *view) Pathways(from store.PathwayCode, limit int) ([]*store.Pathway, er
 
 // PathwaysOfPatient implements [store.View].
 func (v *view) PathwaysOfPatient(ins string) ([]store.PathwayCode, error) {
-	return v.codes(bucketPatients, v.lookup("patient", ins))
+	return v.codes("patient", ins)
 }
 
 // PathwaysOfBox implements [store.View].
 func (v *view) PathwaysOfBox(a store.Address) ([]store.PathwayCode, error) {
-	return v.codes(bucketTeams, v.lookup("team", string(a)))
+	return v.codes("team", string(a))
 }
 
 // PathwaysOfName implements [store.View].
 func (v *view) PathwaysOfName(key string) ([]store.PathwayCode, error) {
-	return v.codes(bucketNames, v.lookup("name", key))
+	return v.codes("name", key)
 }
 
 // codes lists the pathways under a look-up.
-func (v *view) codes(bucket, prefix []byte) ([]store.PathwayCode, error) {
+func (v *view) codes(use, what string) ([]store.PathwayCode, error) {
+	bucket, prefix, err := v.found(use, what)
+	if err != nil {
+		return nil, err
+	}
 	var out []store.PathwayCode
-	c := v.bucket(bucket).Cursor()
+	c := bucket.Cursor()
 	for k, _ := c.Seek(prefix); hasPrefix(k, prefix); k, _ = c.Next() {
 		if code, ok := v.pathwayOf(k[len(prefix):]); ok {
 			out = append(out, code)
@@ -117,46 +121,37 @@ func (t *tx) PutPathway(p *store.Pathway) error {
 	if err := t.put(bucketPathways, handle, owner, p); err != nil {
 		return fmt.Errorf("writing pathway %s: %w", p.Code, err)
 	}
-	for _, l := range []struct {
-		bucket  []byte
-		use     string
-		old, is []string
-	}{
-		{bucketPatients, "patient", nonEmpty(old.Patient.INS), nonEmpty(p.Patient.INS)},
-		{bucketNames, "name", nonEmpty(old.Patient.NameKey), nonEmpty(p.Patient.NameKey)},
-		{bucketTeams, "team", addresses(old), addresses(p)},
-	} {
-		if err := t.moveLookups(l.bucket, l.use, handle, l.old, l.is); err != nil {
-			return fmt.Errorf("writing pathway %s: %w", p.Code, err)
-		}
+	if err := t.moveFinds(pathwayFinds(handle, old), pathwayFinds(handle, p)); err != nil {
+		return fmt.Errorf("writing pathway %s: %w", p.Code, err)
 	}
 	return nil
 }
 
-// moveLookups makes look-ups follow what a pathway lists.
-func (t *tx) moveLookups(bucket []byte, use string, handle []byte, old, is []string) error {
-	for _, s := range old {
-		if !slices.Contains(is, s) {
-			if err := t.drop(bucket, joined(t.lookup(use, s), handle)); err != nil {
-				return err
-			}
-		}
+// pathwayFinds are the look-ups that lead to a pathway.
+func pathwayFinds(handle []byte, p *store.Pathway) []find {
+	var list []find
+	if p.Patient.INS != "" {
+		list = append(list, find{use: "patient", what: p.Patient.INS, suffix: handle})
 	}
-	for _, s := range is {
-		if !slices.Contains(old, s) {
-			if err := t.putRaw(bucket, joined(t.lookup(use, s), handle), []byte{clearVersion}); err != nil {
-				return err
-			}
-		}
+	if p.Patient.NameKey != "" {
+		list = append(list, find{use: "name", what: p.Patient.NameKey, suffix: handle})
 	}
-	return nil
+	for _, a := range addresses(p) {
+		list = append(list, find{use: "team", what: a, suffix: handle})
+	}
+	return list
 }
 
-func nonEmpty(s string) []string {
-	if s == "" {
-		return nil
+func (v *view) findsOfPathway(key, _ []byte) ([]find, error) {
+	code, ok := v.pathwayOf(key)
+	if !ok {
+		return nil, store.ErrErased
 	}
-	return []string{s}
+	p, err := v.pathway(key, code)
+	if err != nil {
+		return nil, err
+	}
+	return pathwayFinds(clone(key), p), nil
 }
 
 // addresses are the boxes, present and former, and the declared sending
@@ -177,52 +172,4 @@ func addresses(p *store.Pathway) []string {
 	}
 	slices.Sort(out)
 	return slices.Compact(out)
-}
-
-// Box implements [store.View].
-func (v *view) Box(a store.Address) (*store.Box, error) {
-	b := new(store.Box)
-	if err := v.getOwned(bucketBoxes, v.lookup("box", string(a)), b); err != nil {
-		return nil, fmt.Errorf("reading a box: %w", err)
-	}
-	return b, nil
-}
-
-// Boxes implements [store.View].
-func (v *view) Boxes(from store.Address, limit int) ([]*store.Box, error) {
-	var out []*store.Box
-	c := v.bucket(bucketBoxes).Cursor()
-	k, row := c.First()
-	if from != "" {
-		k, row = c.Seek(after(v.lookup("box", string(from)), nil))
-	}
-	for ; k != nil && (limit <= 0 || len(out) < limit); k, row = c.Next() {
-		b := new(store.Box)
-		err := v.openOwned(bucketBoxes, k, row, b)
-		if errors.Is(err, store.ErrErased) {
-			continue
-		}
-		if err != nil {
-			return nil, fmt.Errorf("listing boxes: %w", err)
-		}
-		out = append(out, b)
-	}
-	return out, nil
-}
-
-// PutBox implements [store.Tx]. A citizen's box, whose address is an INS, has a
-// key of its own, made at the first write, so that it can be erased.
-func (t *tx) PutBox(b *store.Box) error {
-	key := t.lookup("box", string(b.Address))
-	owner := hubOwner
-	if b.Address.Citizen() {
-		owner = store.Owner{Kind: store.OwnedByBox, ID: fmt.Sprintf("%x", key)}
-		if err := t.needKey(owner); err != nil {
-			return fmt.Errorf("writing a box: %w", err)
-		}
-	}
-	if err := t.putOwned(bucketBoxes, key, owner, b); err != nil {
-		return fmt.Errorf("writing a box: %w", err)
-	}
-	return nil
 }

@@ -61,9 +61,6 @@ type key struct {
 	once   sync.Once
 	pub    *recipient // OpenPGP subkey, derived at first use
 	err    error
-
-	hashOnce sync.Once
-	hash     *hasher
 }
 
 // hubOwner owns rows about no patient and the keys of look-ups.

@@ -154,20 +154,22 @@ func (k *Keys) OwnerOf(h Handle) (store.Owner, bool) {
 	return o, ok
 }
 
-// LookupOf is a keyed hash under a key derived from o's: forgetting o's key
-// makes what was found by it unfindable, in every copy.
-func (k *Keys) LookupOf(o store.Owner, use string, parts ...string) ([32]byte, error) {
+// Finder is a keyed hash of parts, for a use.
+type Finder func(use string, parts ...string) [32]byte
+
+// Finder gives the keyed hash whose key is derived from o's. Forgetting o's key
+// makes hashes that are kept anywhere say nothing to anybody.
+func (k *Keys) Finder(o store.Owner) (Finder, error) {
 	e, err := k.get(o)
 	if err != nil {
-		return [32]byte{}, err
+		return nil, err
 	}
-	e.hashOnce.Do(func() { e.hash = newHasher(derive(e.secret[:], "look-ups")) })
-	return e.hash.hash(use, parts...), nil
+	return newHasher(derive(e.secret[:], "look-ups")).hash, nil
 }
 
 // Lookup is a keyed hash for keys of the index. Its key is apart from that of
 // [Keys.Mac]. It stays the same over the life of the hub: what could be guessed
-// (identities, addresses) goes through [Keys.LookupOf].
+// (identities, addresses) goes through a [Keys.Finder].
 func (k *Keys) Lookup(use string, parts ...string) [32]byte {
 	return k.lookups.hash(use, parts...)
 }
