@@ -82,8 +82,16 @@ type Store interface {
 	// key that exists is no error.
 	NewKey(ctx context.Context, o Owner) error
 	// DropKey forgets o's key: the store can no longer read what it sealed.
-	// (Erasure proper, from every copy and backup, is by epochs; see seal.)
+	// Older copies still can, until Forget.
 	DropKey(ctx context.Context, o Owner) error
+	// Forget erases keys: when it returns nil, nothing that they sealed can be
+	// read any more, here or in any copy or backup ever made, with any key there
+	// is; no look-up by identity or address that was dropped answers a guess.
+	// It also ends what DropKey dropped. The number is that of the epoch that
+	// begins. If a place of copies is away it returns an error that *seal.Away
+	// can be got from, the keys are gone from here, and the same call goes on
+	// later; so it does after a crash.
+	Forget(ctx context.Context, owners []Owner) (epoch uint32, err error)
 
 	// Mac is a keyed hash under a key of this store, for look-ups and for
 	// local parts that must be stable but meaningless. use separates purposes.
@@ -292,6 +300,10 @@ type View interface {
 	// TracesOfPathway reads those about one pathway.
 	TracesOfPathway(code PathwayCode, after uint64, limit int) ([]*Trace, error)
 
+	// Erasure is what is kept of an erased pathway; Erasures lists them.
+	Erasure(PathwayCode) (*Erasure, error)
+	Erasures(after PathwayCode, limit int) ([]*Erasure, error)
+
 	// Taken reports whether PutTaken noted a mail of that source.
 	Taken(source string, digest [32]byte) (bool, error)
 
@@ -364,6 +376,16 @@ type Tx interface {
 	DropEntry(AccountID, FolderID, uint32) error
 	// PutMark writes a mark and gives it a new modseq.
 	PutMark(AccountID, *ReaderMark) error
+
+	PutErasure(*Erasure) error
+	// PurgePathway removes up to so many messages of a pathway with all that
+	// belongs to them and gives back the room of large ones; with the last also
+	// the pathway itself and what it is found by. Its traces stay. It reports
+	// whether nothing is left; one that is not there has nothing.
+	PurgePathway(code PathwayCode, most int) (done bool, err error)
+	// DropBox removes a box and its accounts, whose keys are to be forgotten. One
+	// that is not there is no error.
+	DropBox(Address) ([]Owner, error)
 
 	// PutTaken notes that a mail was taken from a source that may show it again
 	// (an operator's box whose UIDs start anew), by the digest of its bytes.

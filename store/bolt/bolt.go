@@ -259,13 +259,15 @@ func (s *Store) startReading() error {
 	return s.load()
 }
 
+const errOwnKeys = journal.Fault("the hub's own keys cannot be dropped")
+
 // NewKey implements [store.Store].
 func (s *Store) NewKey(ctx context.Context, o store.Owner) error { return s.keys.NewKey(ctx, o) }
 
 // DropKey implements [store.Store].
 func (s *Store) DropKey(ctx context.Context, o store.Owner) error {
 	if o == hubOwner || o == traceOwner {
-		return journal.Fault("the hub's own keys cannot be dropped")
+		return errOwnKeys
 	}
 	if err := s.keys.DropKey(ctx, o); err != nil {
 		return err

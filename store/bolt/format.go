@@ -49,6 +49,7 @@ var (
 	bucketHeads      = []byte("heads")      // "heads" → headRow, trace key
 	bucketSettings   = []byte("settings")   // name → value, hub key
 	bucketTaken      = []byte("taken")      // L(source, digest) → 1
+	bucketErasures   = []byte("erasures")   // code → Erasure, hub key
 	bucketLarge      = []byte("large")      // name of a large segment → nothing
 	// bucketReaders holds what readers have of their own side by side. "A" is the
 	// handle of an account, whose key seals what is not in clear; "F" is the first
@@ -77,7 +78,7 @@ var (
 		bucketMeta, bucketPathways, bucketThreads, bucketLocated,
 		bucketBoxes, bucketAccounts, bucketIDs, bucketPrints, bucketDeliveries, bucketLive, bucketHeld, bucketHeldIndex,
 		bucketHeldOf, bucketHeldPrints, bucketItems, bucketDue, bucketLeases, bucketTraces, bucketHeads,
-		bucketSettings, bucketTaken, bucketLarge, bucketSegments, bucketReaders,
+		bucketSettings, bucketTaken, bucketErasures, bucketLarge, bucketSegments, bucketReaders,
 	}
 
 	keyFormat  = []byte("format")

@@ -45,6 +45,7 @@ var logged = map[string]keeping{
 	string(bucketSettings):   {9, false},
 	string(bucketAccounts):   {10, true},
 	string(bucketTaken):      {12, false},
+	string(bucketErasures):   {13, true},
 	string(bucketReaders):    {11, false}, // but what follows from the rest, see standsAlone
 }
 

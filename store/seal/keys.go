@@ -40,7 +40,7 @@ type Keys struct {
 	epoch   *epoch
 	noted   []record // written since a rotation began; nil: none is under way
 	keys    map[store.Owner]*key
-	dropped map[store.Owner]bool
+	dropped map[store.Owner]bool // true: its wrapped secret is in the file still
 	handles map[Handle]store.Owner
 	pending []*waiting
 	writing bool
@@ -123,6 +123,14 @@ func (k *Keys) Has(o store.Owner) bool {
 	return k.keys[o] != nil
 }
 
+// Lingers reports whether the keystore holds o's secret, be it of a key that was
+// dropped: the next epoch does not carry those.
+func (k *Keys) Lingers(o store.Owner) bool {
+	k.mu.RLock()
+	defer k.mu.RUnlock()
+	return k.keys[o] != nil || k.dropped[o]
+}
+
 // Close waits for writes and closes the file.
 func (k *Keys) Close() error {
 	k.upkeep.Lock()
@@ -147,7 +155,7 @@ func (k *Keys) get(o store.Owner) (*key, error) {
 	if e := k.keys[o]; e != nil {
 		return e, nil
 	}
-	if k.dropped[o] {
+	if _, ok := k.dropped[o]; ok {
 		return nil, fmt.Errorf("key of kind %s: %w", o.Kind, store.ErrErased)
 	}
 	return nil, fmt.Errorf("key of kind %s: %w", o.Kind, store.ErrNotFound)

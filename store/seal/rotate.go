@@ -194,10 +194,18 @@ func (k *Keys) switchTo(e *epoch, f *os.File, end int64, gone map[store.Owner]bo
 	if err == nil {
 		k.file.Close()
 		k.file, k.end, k.epoch = f, end, e
+		for o := range k.dropped {
+			k.dropped[o] = false
+		}
+		for i := range noted {
+			if o := noted[i].owner; k.keys[o] == nil {
+				k.dropped[o] = true
+			}
+		}
 		for o := range gone {
 			delete(k.keys, o)
 			k.rows.forget(o)
-			k.dropped[o] = true
+			k.dropped[o] = false
 			delete(k.handles, k.handleOf(o))
 		}
 	}

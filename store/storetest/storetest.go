@@ -39,6 +39,7 @@ func Run(t *testing.T, fresh Fresh) {
 		{"boxes", boxes},
 		{"accounts", accounts},
 		{"account look-ups", accountLookups},
+		{"erasing", erasing},
 		{"settings", settings},
 		{"taken", taken},
 		{"messages", messages},
