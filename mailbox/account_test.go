@@ -137,7 +137,7 @@ func TestAccountOfAPerson(t *testing.T) {
 		t.Errorf("%v, stands for (-want +got):\n%s", err, d)
 	}
 	// Who leaves is stood for no longer.
-	if _, err := h.RemoveMember(t.Context(), testActor, string(h.child), "m5", "départ"); err != nil {
+	if _, err := h.RemoveMember(t.Context(), testActor, MemberRemoval{Pathway: string(h.child), Member: "m5", Reason: "départ"}); err != nil {
 		t.Fatal(err)
 	}
 	if members, _ = h.AccountMembers(t.Context(), a); !slices.Equal(members, []AccountMember{{second, "m1"}}) {

@@ -56,6 +56,7 @@ func (h *Hub) RecordConsent(ctx context.Context, by Actor, r ConsentRequest) ([]
 			return err
 		}
 		c := consent
+		c.FromPatient = saidByPatient(p, c.From)
 		if r.For != "" {
 			m, err := memberNamed(p, r.For)
 			if err != nil {
@@ -177,7 +178,7 @@ func (h *Hub) Consents(ctx context.Context, by Actor, code string) ([]ConsentVie
 func consentViews(p *store.Pathway) []ConsentView {
 	views := []ConsentView{}
 	for _, c := range slices.Clone(p.Consents) {
-		v := ConsentView{At: c.At, Kind: c.Kind, From: c.From, By: c.By, For: string(c.For), Notice: c.Notice, WithdrawnBy: c.WithdrawnBy}
+		v := ConsentView{At: c.At, Kind: c.Kind, From: c.From, By: c.By, For: string(c.For), Notice: c.Notice, FromPatient: c.FromPatient, WithdrawnBy: c.WithdrawnBy}
 		if !c.Withdrawn.IsZero() {
 			v.Withdrawn = &c.Withdrawn
 		}

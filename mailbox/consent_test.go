@@ -122,7 +122,7 @@ func TestNothingWithoutConsent(t *testing.T) {
 				_, err = h.RecordConsent(ctx, testActor, ConsentRequest{Pathway: code, Kind: "oral", From: "mère"})
 			}
 		case 5:
-			_, err = h.RemoveMember(ctx, testActor, code, m, "")
+			_, err = h.RemoveMember(ctx, testActor, MemberRemoval{Pathway: code, Member: m})
 		case 6:
 			p := member(h.pathway(h.child), store.MemberID(m))
 			_, err = h.AddMember(ctx, testActor, MemberRequest{Pathway: code, Name: p.Name, Role: p.Role, Mailbox: string(p.Mailbox)})

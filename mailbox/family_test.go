@@ -214,7 +214,7 @@ func checks(t *testing.T, n int) {
 // done, and looks at everything the family could see.
 func TestNothingSecretReachesTheFamily(t *testing.T) {
 	const secretMark = "JARDIN" // in whatever is secret, and nowhere else
-	checks(t, 12)
+	checks(t, 8)
 	rapid.Check(t, func(rt *rapid.T) {
 		h := newHouse(t)
 		h.openToFamilies()

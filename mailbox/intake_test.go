@@ -508,7 +508,7 @@ func TestConsentComesFirst(t *testing.T) {
 func TestRightsAtTheLastMoment(t *testing.T) {
 	h := newHouse(t)
 	h.post(written{from: "roux@chu.test", to: string(h.child), id: "a1@chu.test", subject: "x", text: "x"})
-	if _, err := h.RemoveMember(t.Context(), testActor, string(h.child), "m4", "mutation"); err != nil {
+	if _, err := h.RemoveMember(t.Context(), testActor, MemberRemoval{Pathway: string(h.child), Member: "m4", Reason: "mutation"}); err != nil {
 		t.Fatal(err)
 	}
 	if b := boxes(h.relay()); b != "cabinet moreau simon" {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/relais-sante/relais/store"
 )
@@ -21,7 +22,8 @@ func (h *Hub) SuspendPathway(ctx context.Context, by Actor, r StatusChange) (Pat
 
 // ClosePathway ends a pathway: what is posted from now on is refused. Copies
 // already queued go on; mail held for want of consent, or because the pathway
-// was suspended, is given up and its senders told.
+// was suspended, is given up and its senders told. If the patient has died
+// nothing goes by itself any more, see death.go.
 func (h *Hub) ClosePathway(ctx context.Context, by Actor, r StatusChange) (PathwayView, error) {
 	return h.changeStatus(ctx, by, r, store.PathwayClosed, "pathway.closed")
 }
@@ -43,6 +45,10 @@ func (h *Hub) changeStatus(ctx context.Context, by Actor, r StatusChange, to sto
 	if err := lines("reason", &r.Reason); err != nil {
 		return PathwayView{}, err
 	}
+	died := to == store.PathwayClosed && (r.Deceased || ofDeath(r.Reason))
+	if died && r.FIN {
+		return PathwayView{}, fail("close-fin-death", map[string]any{"pathway": r.Pathway})
+	}
 	var view PathwayView
 	err := h.change(ctx, func(tx store.Tx) error {
 		p, err := liveNamed(tx, r.Pathway)
@@ -57,17 +63,39 @@ func (h *Hub) changeStatus(ctx context.Context, by Actor, r StatusChange, to sto
 				return err
 			}
 		}
-		p.Status = to
+		wasDead := !p.Deceased.IsZero()
+		p.Status, p.Deceased = to, time.Time{}
+		if died {
+			p.Deceased = h.o.Now()
+		}
 		p.Events = append(p.Events, store.Event{At: h.o.Now(), By: by.Name, Status: to, Reason: r.Reason})
 		if err := h.save(tx, p); err != nil {
 			return err
 		}
-		if to != store.PathwaySuspended {
+		view = h.pathwayView(p)
+		switch {
+		case died:
+			if err := h.silence(tx, p); err != nil {
+				return err
+			}
+			if view.Warnings, err = followedElsewhere(tx, p); err != nil {
+				return err
+			}
+		case to != store.PathwaySuspended:
 			if err := h.releaseLater(tx, p); err != nil {
 				return err
 			}
 		}
-		view = h.pathwayView(p)
+		if wasDead {
+			if err := h.wake(tx, p); err != nil {
+				return err
+			}
+		}
+		if r.FIN {
+			if err := h.endExchanges(tx, p, &view); err != nil {
+				return err
+			}
+		}
 		return h.trace(tx, by, action, p.Code, "", outcomeDone, nil)
 	})
 	return view, err

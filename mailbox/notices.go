@@ -30,6 +30,9 @@ const (
 	noticeActivity       = "activity"
 	noticeReceipt        = "receipt"
 	noticeSetAside       = "set-aside"
+	noticeOfAgeSoon      = "of-age-soon"
+	noticeOfAge          = "of-age"
+	noticeFIN            = "fin"
 )
 
 // notice is a mail to one box. What it is about is given by ids.
@@ -42,6 +45,7 @@ type notice struct {
 	pathway    store.PathwayCode
 	message    store.MessageID
 	held       store.HeldID
+	asCopy     bool   // from the pathway's addresses, like the copies that the box gets
 	answers    string // Message-ID of the mail it is about, as the box knows it
 	subject    string
 	paragraphs []string
@@ -92,6 +96,9 @@ func (h *Hub) queueMail(tx store.Tx, n notice, mail *letter.Notice, render func(
 		return nil // would come straight back
 	}
 	now := h.o.Now()
+	if muted, err := h.muted(tx, n.pathway, n.to, now); err != nil || muted {
+		return err
+	}
 	d := &store.Delivery{
 		ID: store.DeliveryID(h.ids.next(now)), Pathway: n.pathway, Message: n.message, Held: n.held, Mailbox: n.to,
 		Members: n.members, NoticeKind: n.kind, State: store.Queued, Next: now, Created: now,
@@ -103,6 +110,10 @@ func (h *Hub) queueMail(tx store.Tx, n notice, mail *letter.Notice, render func(
 	mail.From = letter.Mailbox{Name: texts.T(h.o.Locale, "notices.from", map[string]any{"programme": programmeName(n.prog)}), Address: "postmaster@" + h.o.Domain}
 	if n.prog != nil && len(n.prog.Desk) > 0 {
 		mail.ReplyTo = n.prog.Desk[0]
+	}
+	if n.asCopy {
+		mail.From = letter.Mailbox{Name: programmeName(n.prog), Address: h.pathwayAddress(n.pathway)}
+		mail.ReplyTo, d.Sender = h.replyAddress(n.pathway, n.to), h.bounceAddress(n.pathway, n.to)
 	}
 	if b := h.boxOf(n.prog); b != nil {
 		mail.From.Address, mail.ReplyTo, d.Operator = string(b.Address), string(b.Address), b.Name

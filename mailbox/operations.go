@@ -71,6 +71,9 @@ const (
 	warnRPPS         = "rpps-key"
 	warnAlsoBox      = "also-from-member" // + member
 	warnRequeued     = "copies-requeued"  // + number
+	warnOfAge        = "of-age"
+	warnElsewhere    = "followed-elsewhere" // + code
+	warnNoCitizen    = "no-citizen"
 )
 
 // WarningText says a warning of a view for people.
@@ -175,6 +178,9 @@ func memberNamed(p *store.Pathway, id string) (*store.Member, error) {
 // save writes a pathway that was changed.
 func (h *Hub) save(tx store.Tx, p *store.Pathway) error {
 	p.Changed = h.o.Now()
+	if err := h.watchAge(tx, p); err != nil {
+		return err
+	}
 	if err := tx.PutPathway(p); err != nil {
 		return fmt.Errorf("writing pathway %s: %w", p.Code, err)
 	}

@@ -241,7 +241,10 @@ func TestEverythingIsTraced(t *testing.T) {
 			_, err := h.UpdateMember(ctx, testActor, MemberUpdate{Pathway: code, Member: "m8", Service: &phone})
 			return err
 		}},
-		{"team.removed", func() error { _, err := h.RemoveMember(ctx, testActor, code, "m8", ""); return err }},
+		{"team.removed", func() error {
+			_, err := h.RemoveMember(ctx, testActor, MemberRemoval{Pathway: code, Member: "m8"})
+			return err
+		}},
 		{"team.read", func() error { _, err := h.Team(ctx, testActor, code, true); return err }},
 		{"team.imported", func() error {
 			_, err := h.ImportTeam(ctx, testActor, code, strings.NewReader("name,role,mailbox\nMme Zoé Blin,pediatre,blin@chg.test\n"), false)

@@ -122,6 +122,7 @@ func (h *Hub) pathwayView(p *store.Pathway) PathwayView {
 		FamilyName: p.Patient.FamilyName, GivenName: p.Patient.GivenName, BirthDate: p.Patient.BirthDate, Sex: p.Patient.Sex,
 		INS: identity.Mask(p.Patient.INS), Establishment: p.Establishment, Phone: p.Phone, Created: p.Created,
 		Consent: consentWord(pathwayConsent(p)), MergedInto: string(p.MergedInto),
+		Deceased: !p.Deceased.IsZero(),
 	}
 	now := h.o.Now()
 	for i := range p.Members {

@@ -93,7 +93,14 @@ func (h *Hub) begin(tx store.Tx, it store.Item) (*Job, error) {
 	if d.State.Over() || d.State == store.OnHold {
 		return nil, tx.DropItem(it)
 	}
-	if d.Notice == nil {
+	if d.Notice != nil {
+		if muted, err := h.muted(tx, d.Pathway, d.Mailbox, d.Created); err != nil || muted {
+			if err != nil {
+				return nil, err
+			}
+			return nil, h.cancel(tx, d, it, string(whyDeceased))
+		}
+	} else {
 		why, err := h.mayStillGo(tx, d)
 		switch {
 		case err != nil:
@@ -141,6 +148,9 @@ func (h *Hub) mayStillGo(v store.View, d *store.Delivery) (why, error) {
 		mem := member(p, id)
 		if mem == nil {
 			continue
+		}
+		if !p.Deceased.IsZero() && readByFamily(p, prog, mem, h.o.Now()) {
+			return whyDeceased, nil
 		}
 		v := h.maySee(p, prog, mem, m, h.o.Now())
 		if v.ok {

@@ -55,6 +55,20 @@ type PathwayFilter struct {
 type StatusChange struct {
 	Pathway string `json:"pathway"`
 	Reason  string `json:"reason"`
+	// Deceased: closed because the patient has died. A reason that says so
+	// does the same.
+	Deceased bool `json:"deceased,omitempty"`
+	// FIN ends the exchange with the citizens of the team (close).
+	FIN bool `json:"fin,omitempty"`
+}
+
+// MemberRemoval ends a membership.
+type MemberRemoval struct {
+	Pathway string `json:"pathway"`
+	Member  string `json:"member"`
+	Reason  string `json:"reason,omitempty"`
+	// FIN ends the exchange with a citizen's box.
+	FIN bool `json:"fin,omitempty"`
 }
 
 // ConsentRequest records a consent.

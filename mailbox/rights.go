@@ -37,6 +37,7 @@ const (
 	whyRetracted    why = "retracted"
 	whyNotAddressed why = "not-addressed"
 	whyHidden       why = "hidden-from-parents"
+	whyOfAge        why = "of-age"
 )
 
 // verdict is an answer of the rights function.
@@ -143,6 +144,9 @@ func mayAct(p *store.Pathway, prog *rules.Programme, mem *store.Member, at time.
 		return verdict{why: whyNoConsent}
 	case consentWithdrawn:
 		return verdict{why: whyWithdrawn}
+	}
+	if stoppedByAge(p, prog, mem, at) {
+		return verdict{why: whyOfAge}
 	}
 	return verdict{ok: true}
 }

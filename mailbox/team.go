@@ -309,24 +309,21 @@ func (h *Hub) followMember(tx store.Tx, p *store.Pathway, prog *rules.Programme,
 
 // RemoveMember ends a membership. Queued copies for nobody else are cancelled
 // in the same commit.
-func (h *Hub) RemoveMember(ctx context.Context, by Actor, code, id, reason string) (MemberView, error) {
-	if err := lines("reason", &reason); err != nil {
+func (h *Hub) RemoveMember(ctx context.Context, by Actor, r MemberRemoval) (MemberView, error) {
+	if err := lines("reason", &r.Reason); err != nil {
 		return MemberView{}, err
 	}
 	var view MemberView
 	err := h.change(ctx, func(tx store.Tx) error {
-		p, err := pathwayNamed(tx, code)
+		p, err := liveNamed(tx, r.Pathway)
 		if err != nil {
-			return err
-		}
-		if err := changeable(p); err != nil {
 			return err
 		}
 		prog, err := h.programme(p.Programme)
 		if err != nil {
 			return err
 		}
-		m, err := memberNamed(p, id)
+		m, err := memberNamed(p, r.Member)
 		if err != nil {
 			return err
 		}
@@ -334,7 +331,15 @@ func (h *Hub) RemoveMember(ctx context.Context, by Actor, code, id, reason strin
 		if !m.ActiveAt(now) {
 			return fail("member-left", map[string]any{"member": string(m.ID), "pathway": string(p.Code)})
 		}
-		leave(m, now, reason)
+		if r.FIN {
+			if !m.Mailbox.Citizen() {
+				return fail("fin-no-citizen", map[string]any{"member": string(m.ID)})
+			}
+			if _, err := h.endExchange(tx, p, prog, func(o *store.Member) bool { return o.ID == m.ID }); err != nil {
+				return err
+			}
+		}
+		leave(m, now, r.Reason)
 		if err := h.save(tx, p); err != nil {
 			return err
 		}

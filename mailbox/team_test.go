@@ -91,13 +91,13 @@ func TestMemberComesBack(t *testing.T) {
 	ctx := context.Background()
 	code := string(h.child)
 	h.clock.advance(time.Hour)
-	left := must[MemberView](t)(h.RemoveMember(ctx, testActor, code, "M4", "mutation"))
+	left := must[MemberView](t)(h.RemoveMember(ctx, testActor, MemberRemoval{Pathway: code, Member: "M4", Reason: "mutation"}))
 	if left.State != "left" || left.Periods[0].To == nil {
 		t.Errorf("%+v", left)
 	}
-	_, err := h.RemoveMember(ctx, testActor, code, "m4", "")
+	_, err := h.RemoveMember(ctx, testActor, MemberRemoval{Pathway: code, Member: "m4"})
 	wantFailure(t, err, "member-left")
-	_, err = h.RemoveMember(ctx, testActor, code, "m99", "")
+	_, err = h.RemoveMember(ctx, testActor, MemberRemoval{Pathway: code, Member: "m99"})
 	wantFailure(t, err, "member-unknown")
 	h.clock.advance(time.Hour)
 	back := must[MemberView](t)(h.AddMember(ctx, testActor, MemberRequest{Pathway: code, Name: "M Luc BERNARD", Role: "kinesitherapeute", Mailbox: "bernard@kine.test"}))
@@ -118,8 +118,8 @@ func TestRemovalCancelsCopies(t *testing.T) {
 	h := newHouse(t)
 	ctx := context.Background()
 	h.post(written{from: "roux@chu.test", to: string(h.child), id: "q1@chu.test", subject: "Bilan", text: "x"})
-	must[MemberView](t)(h.RemoveMember(ctx, testActor, string(h.child), "m4", ""))
-	must[MemberView](t)(h.RemoveMember(ctx, testActor, string(h.child), "m5", ""))
+	must[MemberView](t)(h.RemoveMember(ctx, testActor, MemberRemoval{Pathway: string(h.child), Member: "m4"}))
+	must[MemberView](t)(h.RemoveMember(ctx, testActor, MemberRemoval{Pathway: string(h.child), Member: "m5"}))
 	if left := must[[]QueueView](t)(h.Queue(ctx, testActor, QueueFilter{Mailbox: "bernard@kine.test"})); len(left) != 0 {
 		t.Errorf("still queued: %+v", left)
 	}

@@ -61,7 +61,10 @@ func (h *Hub) teamWarnings(p *store.Pathway, prog *rules.Programme, m *store.Mem
 		// Minors are written to at their own box (mssante reference, §6).
 		warnings = append(warnings, warnOtherCitizen)
 	}
-	if h.memberState(p, prog, m) == "pending" {
+	switch {
+	case stoppedByAge(p, prog, m, now):
+		warnings = append(warnings, warnOfAge)
+	case h.memberState(p, prog, m) == "pending":
 		warnings = append(warnings, warnPending)
 	}
 	return warnings
@@ -77,12 +80,19 @@ func sharedName(a, b string) bool {
 	return !slices.ContainsFunc(x, func(word string) bool { return !slices.Contains(y, word) })
 }
 
-// memberState is active, pending (an own consent is missing) or left.
+// memberState is active, pending (an own consent is missing), suspended (the
+// patient is of age and has not consented) or left.
 func (h *Hub) memberState(p *store.Pathway, prog *rules.Programme, m *store.Member) string {
 	if !m.ActiveAt(h.o.Now()) {
 		return "left"
 	}
 	if role := prog.Role(m.Role); role == nil || !role.CareTeam && lastConsent(p, m.ID) != consentRecorded || lastConsent(p, m.ID) == consentWithdrawn {
+		return "pending"
+	}
+	switch now := h.o.Now(); {
+	case suspendedByAge(p, prog, m, now):
+		return "suspended"
+	case stoppedByAge(p, prog, m, now):
 		return "pending"
 	}
 	return "active"

@@ -20,6 +20,7 @@ const (
 	laneRelease = "timer:release" // held mail whose pathway's state has changed
 	laneTell    = "timer:tell"    // copies that failed, gathered for one notice
 	laneMerge   = "timer:merge"   // messages of a merged pathway
+	// and laneOfAge, of majority.go
 
 	lanePrefixTimer = "timer:"
 )
@@ -36,6 +37,7 @@ func (h *Hub) RunTimers(ctx context.Context) error {
 	triage, other := h.store.Wake(laneTriage), h.store.Wake(lanePrefixTimer)
 	wait := time.NewTimer(0)
 	defer wait.Stop()
+	var last time.Time // of the wall: what a wrong clock did too early is looked at again
 	for {
 		select {
 		case <-ctx.Done():
@@ -44,6 +46,13 @@ func (h *Hub) RunTimers(ctx context.Context) error {
 		case <-other:
 		case <-wait.C:
 		}
+		now := h.o.Now().Round(0)
+		if last.IsZero() || now.Before(last.Add(-time.Hour)) {
+			if err := h.reviewAges(ctx); err != nil && ctx.Err() == nil {
+				h.log.Error("birthdays could not be looked through", "error", err)
+			}
+		}
+		last = now
 		idle := timerIdle
 		next, err := h.workTimers(ctx)
 		switch {
@@ -129,6 +138,8 @@ func (h *Hub) workTimer(ctx context.Context, it store.Item) error {
 		err = h.tellTimer(ctx, it)
 	case laneMerge:
 		err = h.mergeTimer(ctx, it)
+	case laneOfAge:
+		err = h.ageTimer(ctx, it)
 	default:
 		err = errNoTimer
 	}
@@ -169,7 +180,7 @@ func (h *Hub) releaseTimer(ctx context.Context, it store.Item) error {
 		return fmt.Errorf("reading what is held for %s: %w", it.Pathway, err)
 	}
 	for _, m := range held {
-		if !waitsForPathway(m) {
+		if !waitsForPathway(m) || !p.Deceased.IsZero() {
 			continue
 		}
 		if err := h.releaseOne(ctx, p, m); err != nil {

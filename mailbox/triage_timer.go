@@ -22,6 +22,13 @@ func (h *Hub) triageTimer(ctx context.Context, it store.Item) error {
 		if err != nil {
 			return fmt.Errorf("reading held message %s: %w", it.Held, err)
 		}
+		p, err := h.addressed(tx, held)
+		if err != nil {
+			return err
+		}
+		if p != nil && !p.Deceased.IsZero() {
+			return tx.DropItem(it) // it waits for a human, without a word
+		}
 		now := h.o.Now()
 		if !now.Before(h.heldUntil(held)) {
 			gone = held.ID
@@ -34,10 +41,6 @@ func (h *Hub) triageTimer(ctx context.Context, it store.Item) error {
 		if held.Alerts < 2 {
 			err = h.announce(tx, held, true)
 		} else {
-			p, perr := h.addressed(tx, held)
-			if perr != nil {
-				return perr
-			}
 			err = h.toAnyDesk(tx, h.toStaff(held, p, true))
 		}
 		if err != nil {

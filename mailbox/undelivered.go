@@ -152,7 +152,7 @@ func (h *Hub) tellTimer(ctx context.Context, it store.Item) error {
 		if err != nil {
 			return err
 		}
-		if m == nil {
+		if m == nil || !p.Deceased.IsZero() {
 			return tx.DropItem(it)
 		}
 		ds, err := tx.Deliveries(p.Code, m.ID)

@@ -25,6 +25,7 @@ type PathwayView struct {
 	Created       time.Time `json:"created"`
 	Consent       string    `json:"consent"` // recorded, none, withdrawn
 	MergedInto    string    `json:"merged_into,omitempty"`
+	Deceased      bool      `json:"deceased,omitempty"` // closed because the patient has died
 	Phone         string    `json:"phone,omitempty"`
 	Members       int       `json:"members"`
 	Warnings      []string  `json:"warnings,omitempty"`
@@ -38,6 +39,7 @@ type ConsentView struct {
 	By          string     `json:"by"`
 	For         string     `json:"for,omitempty"`
 	Notice      string     `json:"notice,omitempty"`
+	FromPatient bool       `json:"from_patient,omitempty"`
 	Withdrawn   *time.Time `json:"withdrawn,omitempty"`
 	WithdrawnBy string     `json:"withdrawn_by,omitempty"`
 }
@@ -53,7 +55,7 @@ type MemberView struct {
 	Establishment string       `json:"establishment,omitempty"`
 	Service       string       `json:"service,omitempty"`
 	RPPS          string       `json:"rpps,omitempty"`
-	State         string       `json:"state"` // active, pending, left
+	State         string       `json:"state"` // active, pending, suspended, left
 	Periods       []PeriodView `json:"periods,omitempty"`
 	Warnings      []string     `json:"warnings,omitempty"`
 }

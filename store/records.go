@@ -38,6 +38,20 @@ type Pathway struct {
 	// ModSeq is that of the last write, the engine's: what readers see of the
 	// pathway may have changed with it.
 	ModSeq uint64 `cbor:"30,keyasint"`
+	// OfAge is what was done about the patient's coming of age.
+	OfAge OfAge `cbor:"20,keyasint,omitzero"`
+	// Deceased is when it was closed because the patient had died: the hub
+	// writes nothing by itself from then on.
+	Deceased time.Time `cbor:"21,keyasint,omitzero"`
+}
+
+// OfAge is what was done about a patient's 18th birthday, and when.
+type OfAge struct {
+	Day    string    `cbor:"1,keyasint"` // the birthday it is about, 2006-01-02
+	Next   time.Time `cbor:"2,keyasint,omitzero"`
+	Asked  time.Time `cbor:"3,keyasint,omitzero"` // there was nobody to warn
+	Warned time.Time `cbor:"4,keyasint,omitzero"`
+	Done   time.Time `cbor:"5,keyasint,omitzero"`
 }
 
 // Event is a change of status and why.
@@ -72,6 +86,8 @@ type Consent struct {
 	Withdrawn   time.Time `cbor:"7,keyasint,omitzero"`
 	WithdrawnBy string    `cbor:"8,keyasint,omitempty"`
 	Reason      string    `cbor:"9,keyasint,omitempty"`
+	// FromPatient: it was the patient who gave it, and nobody else.
+	FromPatient bool `cbor:"10,keyasint,omitempty"`
 }
 
 // BoxType is the national type of a mailbox (TRE_R257).

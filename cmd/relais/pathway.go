@@ -155,7 +155,19 @@ func (c *cli) pathwayStatus(name string, aliases []string, do func(*admin.Client
 		return c.pathwayDone(v, err, texts.ID("cli.updated"))
 	})
 	cmd.Flags().StringVar(&q.Reason, "reason", "", "")
+	if name == "close" {
+		cmd.Flags().BoolVar(&q.Deceased, "deceased", false, "")
+		cmd.Flags().BoolVar(&q.FIN, "fin", false, "")
+	}
 	return cmd
+}
+
+// pathwayStatusWord says where a pathway is in its life; how it ended, too.
+func (c *cli) pathwayStatusWord(p mailbox.PathwayView) string {
+	if p.Deceased {
+		return texts.T(c.locale, "cli.status-deceased", nil)
+	}
+	return c.statusWord(p.Status)
 }
 
 // pathwayDone shows a pathway after what was done to it.
@@ -172,7 +184,7 @@ func (c *cli) pathwayDone(p mailbox.PathwayView, err error, done texts.ID) error
 			texts.ID("cli.col-pathway"), p.ID,
 			texts.ID("cli.col-address"), p.Address,
 			texts.ID("cli.col-tag"), p.Tag,
-			texts.ID("cli.col-status"), c.statusWord(p.Status),
+			texts.ID("cli.col-status"), c.pathwayStatusWord(p),
 			texts.ID("cli.col-merged-into"), p.MergedInto,
 			texts.ID("cli.col-programme"), p.Programme,
 			texts.ID("cli.col-patient"), p.FamilyName+" "+p.GivenName,

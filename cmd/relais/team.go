@@ -86,16 +86,18 @@ func (c *cli) teamUpdate() *cobra.Command {
 }
 
 func (c *cli) teamRemove() *cobra.Command {
-	var reason string
+	var q mailbox.MemberRemoval
 	cmd := c.command("remove", []string{"retirer"}, 2, 2, func(ctx context.Context, args []string) error {
 		hub, err := c.hub()
 		if err != nil {
 			return err
 		}
-		m, err := hub.RemoveMember(ctx, nobody, args[0], args[1], reason)
+		q.Pathway, q.Member = args[0], args[1]
+		m, err := hub.RemoveMember(ctx, nobody, q)
 		return c.memberDone(m, err, texts.ID("cli.member-removed"))
 	})
-	cmd.Flags().StringVar(&reason, "reason", "", "")
+	cmd.Flags().StringVar(&q.Reason, "reason", "", "")
+	cmd.Flags().BoolVar(&q.FIN, "fin", false, "")
 	return cmd
 }
 

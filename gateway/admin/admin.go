@@ -70,7 +70,7 @@ type Operations interface {
 
 	AddMember(context.Context, mailbox.Actor, mailbox.MemberRequest) (mailbox.MemberView, error)
 	UpdateMember(context.Context, mailbox.Actor, mailbox.MemberUpdate) (mailbox.MemberView, error)
-	RemoveMember(ctx context.Context, a mailbox.Actor, code, member, reason string) (mailbox.MemberView, error)
+	RemoveMember(context.Context, mailbox.Actor, mailbox.MemberRemoval) (mailbox.MemberView, error)
 	Team(ctx context.Context, a mailbox.Actor, code string, history bool) ([]mailbox.MemberView, error)
 	ImportTeam(ctx context.Context, a mailbox.Actor, code string, csv io.Reader, dryRun bool) ([]mailbox.MemberView, error)
 

@@ -127,8 +127,8 @@ func (e *echo) UpdateMember(_ context.Context, a mailbox.Actor, q mailbox.Member
 	return note[mailbox.MemberView](e, "UpdateMember", a, q)
 }
 
-func (e *echo) RemoveMember(_ context.Context, a mailbox.Actor, code, member, reason string) (mailbox.MemberView, error) {
-	return note[mailbox.MemberView](e, "RemoveMember", a, code, member, reason)
+func (e *echo) RemoveMember(_ context.Context, a mailbox.Actor, q mailbox.MemberRemoval) (mailbox.MemberView, error) {
+	return note[mailbox.MemberView](e, "RemoveMember", a, q)
 }
 
 func (e *echo) Team(_ context.Context, a mailbox.Actor, code string, history bool) ([]mailbox.MemberView, error) {

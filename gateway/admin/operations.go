@@ -70,8 +70,8 @@ func (c *Client) UpdateMember(ctx context.Context, _ mailbox.Actor, q mailbox.Me
 	return ask[mailbox.MemberView](ctx, c, "team/update", q)
 }
 
-func (c *Client) RemoveMember(ctx context.Context, _ mailbox.Actor, code, member, reason string) (mailbox.MemberView, error) {
-	return ask[mailbox.MemberView](ctx, c, "team/remove", memberRef{code, member, reason})
+func (c *Client) RemoveMember(ctx context.Context, _ mailbox.Actor, q mailbox.MemberRemoval) (mailbox.MemberView, error) {
+	return ask[mailbox.MemberView](ctx, c, "team/remove", q)
 }
 
 func (c *Client) Team(ctx context.Context, _ mailbox.Actor, code string, history bool) ([]mailbox.MemberView, error) {

@@ -14,12 +14,6 @@ type mergeRequest struct {
 	Into string `json:"into"`
 }
 
-type memberRef struct {
-	Pathway string `json:"pathway"`
-	Member  string `json:"member"`
-	Reason  string `json:"reason,omitempty"`
-}
-
 type teamRequest struct {
 	Pathway string `json:"pathway"`
 	History bool   `json:"history,omitempty"`

@@ -32,9 +32,7 @@ var routes = map[string]handler{
 
 	"/v1/team/add":    verb(Operations.AddMember),
 	"/v1/team/update": verb(Operations.UpdateMember),
-	"/v1/team/remove": verb(func(o Operations, ctx context.Context, a mailbox.Actor, q memberRef) (mailbox.MemberView, error) {
-		return o.RemoveMember(ctx, a, q.Pathway, q.Member, q.Reason)
-	}),
+	"/v1/team/remove": verb(Operations.RemoveMember),
 	"/v1/team/show": verb(func(o Operations, ctx context.Context, a mailbox.Actor, q teamRequest) ([]mailbox.MemberView, error) {
 		return o.Team(ctx, a, q.Pathway, q.History)
 	}),

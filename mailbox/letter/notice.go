@@ -37,6 +37,7 @@ type Notice struct {
 	NIL           string
 	Pathway       string
 	Delivery      string
+	MES           string // X-MSS-MES, for a citizen's box: "FIN" ends the exchange
 }
 
 // Render writes the whole mail. It fails only if an address, an id, the date or
@@ -72,6 +73,9 @@ func (n *Notice) header() (*fieldWriter, error) {
 	}
 	w.plain("Auto-Submitted", auto)
 	w.plain("X-Relais-Kind", kind...)
+	if n.MES != "" {
+		w.plain("X-MSS-MES", safeTokens([]string{n.MES})...)
+	}
 	w.relais(c)
 	w.plain("MIME-Version", "1.0")
 	return w, nil
