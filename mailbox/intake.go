@@ -76,6 +76,14 @@ func (h *Hub) ownAddresses(ctx context.Context, in *incoming) error {
 	if in.fromAddr == "" {
 		in.fromAddr = in.env.MailFrom
 	}
+	// It may have been revoked while the message came in.
+	alive, err := h.AccountAlive(ctx, in.env.Peer.Account)
+	if err != nil {
+		return err
+	}
+	if !alive {
+		return refuse(RefuseSender, nil)
+	}
 	own := []store.Address{in.env.MailFrom, in.fromAddr}
 	for _, m := range in.idx.Envelope.From {
 		own = append(own, store.NewAddress(m.Address))

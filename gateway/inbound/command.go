@@ -41,6 +41,11 @@ func (w *wire) command(line []byte) []byte {
 		}
 	case "RCPT":
 		return w.rcpt(line, rest)
+	case "AUTH":
+		if w.busyNow() { // RFC 4954 §4
+			w.reply(badSequence)
+			return nil
+		}
 	}
 	if strings.HasPrefix(strings.ToUpper(verb), "STARTTLS") {
 		w.reply(badCommand) // go-smtp would take it for the real one

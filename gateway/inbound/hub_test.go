@@ -3,6 +3,7 @@ package inbound
 import (
 	"context"
 	"crypto/rand"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/relais-sante/relais/configs"
 	"github.com/relais-sante/relais/mailbox"
+	"github.com/relais-sante/relais/mailbox/password"
 	"github.com/relais-sante/relais/rules"
 	"github.com/relais-sante/relais/store/bolt"
 	"github.com/relais-sante/relais/store/seal"
@@ -48,6 +50,9 @@ func realHub(t *testing.T) (hub *mailbox.Hub, code string) {
 		Triage: mailbox.TriageTimes{Alert: time.Hour, UrgentAlert: time.Hour, GiveUp: time.Hour},
 		Retry:  mailbox.RetryTimes{Steps: []time.Duration{time.Minute}, GiveUp: time.Hour},
 		Listed: func(string) bool { return true },
+		Login: mailbox.LoginOptions{
+			Cost: password.Cost{Memory: 64, Passes: 1, Threads: 1}, PasswordFrom: netip.Addr.IsLoopback,
+		},
 	})
 	ctx, actor := context.Background(), mailbox.Actor{Name: "unix:1000(jeanne)", Where: "socket"}
 	pathway, err := hub.Include(ctx, actor, mailbox.IncludeRequest{

@@ -32,10 +32,11 @@ type Limits struct {
 
 // Not settings: nobody needs other values.
 const (
-	maxCommandLine = 2048     // RFC 5321 §4.5.3.1.4 plus what extensions add
-	commandBuffer  = 4 << 10  // of a connection at rest
-	messageBuffer  = 64 << 10 // while a message is read
-	minDrain       = 64 << 10 // of a refused message, read and thrown away
+	maxCommandLine = 2048      // RFC 5321 §4.5.3.1.4 plus what extensions add
+	maxAuthLine    = 12288 + 2 // RFC 4954 §4, §5
+	commandBuffer  = 4 << 10   // of a connection at rest
+	messageBuffer  = 64 << 10  // while a message is read
+	minDrain       = 64 << 10  // of a refused message, read and thrown away
 )
 
 func (l Limits) withDefaults() Limits {

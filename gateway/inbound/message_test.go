@@ -40,7 +40,7 @@ func (*fragments) SetDeadline(time.Time) error      { return nil }
 func (*fragments) SetReadDeadline(time.Time) error  { return nil }
 func (*fragments) SetWriteDeadline(time.Time) error { return nil }
 
-var unseen, _ = newMetrics(prometheus.NewRegistry())
+var unseen, _ = newMetrics(prometheus.NewRegistry(), "inbound")
 
 func wireOver(conn net.Conn, limits Limits) *wire {
 	return &wire{server: &Server{limits: limits.withDefaults(), metrics: unseen}, raw: conn, conn: conn}

@@ -9,6 +9,7 @@ import (
 // Where a refusal was made: the label "at".
 const (
 	stageConnection = "connection"
+	stageLogin      = "login"
 	stageMail       = "mail"
 	stageRecipient  = "recipient"
 	stageMessage    = "message"
@@ -27,23 +28,23 @@ type metrics struct {
 }
 
 // newMetrics registers the collectors; a nil registry keeps them unseen.
-func newMetrics(registry prometheus.Registerer) (*metrics, error) {
+func newMetrics(registry prometheus.Registerer, part string) (*metrics, error) {
 	counter := func(name, help string) prometheus.Counter {
-		return prometheus.NewCounter(prometheus.CounterOpts{Namespace: "relais", Subsystem: "inbound", Name: name, Help: help})
+		return prometheus.NewCounter(prometheus.CounterOpts{Namespace: "relais", Subsystem: part, Name: name, Help: help})
 	}
 	vector := func(name, help string, labels ...string) *prometheus.CounterVec {
-		return prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: "relais", Subsystem: "inbound", Name: name, Help: help}, labels)
+		return prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: "relais", Subsystem: part, Name: name, Help: help}, labels)
 	}
 	m := &metrics{
 		connections: counter("connections_total", "Connections accepted."),
 		open: prometheus.NewGauge(prometheus.GaugeOpts{
-			Namespace: "relais", Subsystem: "inbound", Name: "connections_open", Help: "Connections now open.",
+			Namespace: "relais", Subsystem: part, Name: "connections_open", Help: "Connections now open.",
 		}),
 		handshakes: counter("handshake_failures_total", "TLS handshakes that failed."),
 		messages:   vector("messages_total", "Messages, by what became of them.", "outcome"),
 		bytes:      counter("message_bytes_total", "Bytes of messages read, refused ones included."),
 		seconds: prometheus.NewHistogram(prometheus.HistogramOpts{
-			Namespace: "relais", Subsystem: "inbound", Name: "message_seconds", Help: "Time from DATA or the first BDAT to the reply.",
+			Namespace: "relais", Subsystem: part, Name: "message_seconds", Help: "Time from DATA or the first BDAT to the reply.",
 			Buckets: prometheus.ExponentialBuckets(0.001, 4, 8),
 		}),
 		refusals: vector("refusals_total", "Negative replies of the hub's own, by where and why.", "at", "reason"),
@@ -54,7 +55,7 @@ func newMetrics(registry prometheus.Registerer) (*metrics, error) {
 	}
 	for _, c := range []prometheus.Collector{m.connections, m.open, m.handshakes, m.messages, m.bytes, m.seconds, m.refusals, m.panics} {
 		if err := registry.Register(c); err != nil {
-			return nil, fmt.Errorf("registering the metrics of the inbound server: %w", err)
+			return nil, fmt.Errorf("registering the metrics of the server %s: %w", part, err)
 		}
 	}
 	return m, nil

@@ -54,7 +54,17 @@ var (
 	fault           = answer{code: 451, enhanced: smtp.EnhancedCode{4, 3, 0}, reason: "fault"}
 	crashed         = answer{code: 421, enhanced: smtp.EnhancedCode{4, 3, 0}, reason: "crashed"}
 
-	tlsRequired     = answer{code: 530, enhanced: smtp.EnhancedCode{5, 7, 0}, reason: "tls-required"}
+	tlsRequired   = answer{code: 530, enhanced: smtp.EnhancedCode{5, 7, 0}, reason: "tls-required"}
+	loginRequired = answer{code: 530, enhanced: smtp.EnhancedCode{5, 7, 0}, reason: "login-required"}
+	notOwn        = answer{code: 550, enhanced: smtp.EnhancedCode{5, 7, 1}, reason: "not-own-address"}
+
+	// RFC 4954 §6.
+	loginFailed      = answer{code: 535, enhanced: smtp.EnhancedCode{5, 7, 8}, reason: "login-failed"}
+	loginSlow        = answer{code: 454, enhanced: smtp.EnhancedCode{4, 7, 0}, reason: "login-slow"}
+	loginUnavailable = answer{code: 454, enhanced: smtp.EnhancedCode{4, 7, 0}, reason: "login-unavailable"}
+	loginMechanism   = answer{code: 504, enhanced: smtp.EnhancedCode{5, 5, 4}, reason: "login-mechanism"}
+	loginMalformed   = answer{code: 501, enhanced: smtp.EnhancedCode{5, 5, 2}, reason: "login-malformed"}
+
 	domainNotListed = answer{code: 550, enhanced: smtp.EnhancedCode{5, 7, 1}, reason: "domain-not-listed"}
 	badSender       = answer{code: 553, enhanced: smtp.EnhancedCode{5, 1, 7}, reason: "bad-sender"}
 	badRecipient    = answer{code: 553, enhanced: smtp.EnhancedCode{5, 1, 3}, reason: "bad-recipient"}
@@ -104,6 +114,8 @@ func answerTo(err error) answer {
 		return answerTo(&mailbox.Refusal{Reason: mailbox.RefuseFull})
 	case errors.Is(err, store.ErrUnavailable):
 		return answerTo(&mailbox.Refusal{Reason: mailbox.RefuseUnavailable})
+	case errors.Is(err, errNotOwn):
+		return notOwn
 	case errors.Is(err, errSlow):
 		return tooSlow
 	case errors.Is(err, errLost):

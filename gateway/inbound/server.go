@@ -37,10 +37,12 @@ type Options struct {
 	// development, on loopback listeners only. It is the opposite of the
 	// setting require_client_cert.
 	AnyPeer bool
-	Limits  Limits
-	Log     *slog.Logger
-	Metrics prometheus.Registerer
-	Now     func() time.Time // of rates and envelopes; default time.Now
+	// Submission makes it a server for accounts of the hub instead (RFC 6409).
+	Submission *Submission
+	Limits     Limits
+	Log        *slog.Logger
+	Metrics    prometheus.Registerer
+	Now        func() time.Time // of rates and envelopes; default time.Now
 }
 
 // Security is when TLS begins on a listener.
@@ -59,12 +61,13 @@ const (
 	errStuck       = journal.Fault("connections did not end in time and were cut")
 )
 
-// Server is the MX. It serves any number of listeners.
+// Server is the MX, or the submission server. It serves any number of listeners.
 type Server struct {
 	hub     Hub
 	guard   *trust.Guard
 	domain  string
 	anyPeer bool
+	members *Submission // nil: for other operators
 	limits  Limits
 	log     *slog.Logger
 	metrics *metrics
@@ -92,12 +95,16 @@ type Server struct {
 
 // New makes a server. It listens to nothing yet.
 func New(o Options) (*Server, error) {
-	m, err := newMetrics(o.Metrics)
+	part := "inbound"
+	if o.Submission != nil {
+		part = "submission"
+	}
+	m, err := newMetrics(o.Metrics, part)
 	if err != nil {
 		return nil, err
 	}
 	s := &Server{
-		hub: o.Hub, guard: o.Guard, domain: o.Domain, anyPeer: o.AnyPeer, limits: o.Limits.withDefaults(),
+		hub: o.Hub, guard: o.Guard, domain: o.Domain, anyPeer: o.AnyPeer, members: o.Submission, limits: o.Limits.withDefaults(),
 		log: o.Log, metrics: m, now: o.Now, tls: o.Guard.ServerConfig(),
 		perPeer: rate{perMinute: o.Limits.MessagesPerMinute}, perSender: rate{perMinute: o.Limits.MessagesPerMinute},
 		listeners: map[net.Listener]bool{}, wires: map[*wire]bool{}, peers: map[string]int{}, empty: make(chan struct{}),
@@ -123,7 +130,11 @@ func New(o Options) (*Server, error) {
 // stay off: the wire has better ones.
 func (s *Server) engine() *smtp.Server {
 	e := smtp.NewServer(smtp.BackendFunc(func(c *smtp.Conn) (smtp.Session, error) {
-		return &session{wire: c.Conn().(*wire), server: s}, nil
+		one := &session{wire: c.Conn().(*wire), server: s}
+		if s.members != nil {
+			return &submitter{session: one}, nil
+		}
+		return one, nil
 	}))
 	e.Domain = s.domain
 	e.MaxLineLength = 0

@@ -23,6 +23,8 @@ type session struct {
 	server *Server
 	wire   *wire
 	tx     *transaction
+	// account is who logged in, on a submission server.
+	account *mailbox.Account
 }
 
 // transaction is what MAIL began.
@@ -57,8 +59,8 @@ func (s *session) Mail(from string, opts *smtp.MailOptions) (err error) {
 		return s.refuse(stageMail, *a, peer)
 	}
 	s.tx = &transaction{peer: peer, envelope: mailbox.Envelope{
-		MailFrom: store.NewAddress(from), Via: mailbox.ViaSMTP, Size: opts.Size, EnvID: opts.EnvelopeID,
-		Peer: mailbox.Peer{Where: s.wire.RemoteAddr().String(), Name: peer.Name.String(), SpeaksFor: s.speaksFor(peer)},
+		MailFrom: store.NewAddress(from), Via: s.server.via(), Size: opts.Size, EnvID: opts.EnvelopeID,
+		Peer: mailbox.Peer{Where: s.wire.RemoteAddr().String(), Name: peer.Name.String(), SpeaksFor: s.speaksFor(peer), Account: s.account},
 	}}
 	s.wire.setBusy(true)
 	return nil
@@ -73,6 +75,8 @@ func (s *session) judge(from string) (trust.Identity, *answer) {
 	case s.wire.isStopping():
 		s.wire.hangup = true
 		return trust.Identity{}, &stopping
+	case s.server.members != nil:
+		return trust.Identity{}, s.judgeAccount(from)
 	case s.wire.tls == nil && !s.server.anyPeer:
 		return trust.Identity{}, &tlsRequired
 	}
@@ -178,6 +182,8 @@ func (s *session) Data(io.Reader) (err error) {
 	switch {
 	case m.failed != nil: // nothing that Intake says can make this message whole
 		err = m.failed
+	case s.account != nil && refusedFor(err, mailbox.RefuseSender):
+		err = errNotOwn
 	case err == nil && !m.ended:
 		err = errUnread
 	}
@@ -263,6 +269,9 @@ func (s *session) about(peer trust.Identity) []any {
 	}
 	if peer.Proved() {
 		line = append(line, "operator", peer.Operator())
+	}
+	if s.account != nil {
+		line = append(line, "account", s.account.ID)
 	}
 	return line
 }

@@ -1,6 +1,7 @@
 package inbound
 
 import (
+	"bytes"
 	"crypto/tls"
 	"errors"
 	"io"
@@ -33,6 +34,7 @@ type wire struct {
 	chunked bool      // the message comes by BDAT
 	chunk   chunk     // of BDAT, its bytes still to come
 	again   []byte    // a command line read too early
+	answers bool      // the next line answers a challenge of AUTH
 	errors  int       // negative replies
 	counted int       // commands since the last message
 	tls     *tls.Conn // nil before TLS
@@ -89,6 +91,9 @@ func (w *wire) Read(p []byte) (int, error) {
 			w.dismiss(idle)
 		case err != nil: // the peer is gone, or never shook hands
 			w.hangup = true
+		case w.answers:
+			w.answers = false
+			w.pending = w.challengeAnswer(line)
 		default:
 			w.pending = w.command(line)
 		}
@@ -113,6 +118,7 @@ func (w *wire) Write(p []byte) (int, error) {
 	if len(p) > 3 && p[3] == ' ' && (p[0] == '4' || p[0] == '5') {
 		w.errors++
 	}
+	w.answers = w.server.members != nil && bytes.HasPrefix(p, []byte("334 "))
 	w.out = append(w.out, p...)
 	if len(w.out) >= commandBuffer {
 		return len(p), w.flush()
@@ -171,10 +177,12 @@ func (w *wire) readLine() ([]byte, error) {
 	for {
 		line, ok := w.in.line()
 		switch {
-		case len(line) > maxCommandLine, !ok && w.in.len() >= maxCommandLine:
+		case len(line) > w.longest(line), !ok && w.in.len() >= w.longest(w.in.unread()):
 			return nil, errCommandLine
 		case ok:
 			return line, nil
+		case w.in.len() >= maxCommandLine:
+			w.in.grow()
 		}
 		if err := w.await(deadline); err != nil {
 			return nil, err
