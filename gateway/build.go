@@ -7,6 +7,7 @@ import (
 	"github.com/relais-sante/relais/gateway/admin"
 	"github.com/relais-sante/relais/gateway/inbound"
 	"github.com/relais-sante/relais/gateway/outbound"
+	"github.com/relais-sante/relais/mailbox"
 )
 
 // build makes the rooms that talk; none of them talks yet.
@@ -20,6 +21,15 @@ func (d *daemon) build() error {
 	})
 	if err != nil {
 		return fmt.Errorf("preparing to receive: %w", err)
+	}
+	ofAccounts := limits(d.cfg)
+	ofAccounts.Connections = d.cfg.Submission.MaxConnections
+	d.forMembers, err = inbound.New(inbound.Options{
+		Hub: d.hub, Guard: d.guard, Domain: d.cfg.Domain, Limits: ofAccounts, Log: d.log, Metrics: d.metrics,
+		Submission: &inbound.Submission{Login: d.doorOptions(mailbox.ViaSubmit), Accounts: d.hub},
+	})
+	if err != nil {
+		return fmt.Errorf("preparing for submission: %w", err)
 	}
 	way, err := d.route()
 	if err != nil {

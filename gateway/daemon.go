@@ -83,6 +83,7 @@ type daemon struct {
 	guard      *trust.Guard
 	hub        *mailbox.Hub
 	inbound    *inbound.Server
+	forMembers *inbound.Server // submission
 	outbound   *outbound.Relay
 	admin      *admin.Server
 	metrics    *metrics
@@ -164,16 +165,26 @@ func (d *daemon) run(ctx context.Context) error {
 		return err
 	}
 	d.listeners.notBuilt(d.cfg, d.log)
-	g, running := errgroup.WithContext(ctx)
-	for _, l := range d.listeners.inbound {
-		g.Go(func() error { return d.served("inbound", d.inbound.Serve(l.Listener, l.security)) })
+	if n := len(d.listeners.inherited); n > 0 {
+		d.log.Warn("sockets were passed that no setting asks for", "count", n)
+		d.listeners.inherited.close()
 	}
-	g.Go(func() error {
-		<-running.Done()
-		late, cancel := context.WithTimeout(context.Background(), grace)
-		defer cancel()
-		return d.served("inbound", d.inbound.Shutdown(late))
-	})
+	g, running := errgroup.WithContext(ctx)
+	for _, part := range []struct {
+		name      journal.Word
+		server    *inbound.Server
+		listeners []mailListener
+	}{{"inbound", d.inbound, d.listeners.inbound}, {"submission", d.forMembers, d.listeners.submission}} {
+		for _, l := range part.listeners {
+			g.Go(func() error { return d.served(part.name, part.server.Serve(l.Listener, l.security)) })
+		}
+		g.Go(func() error {
+			<-running.Done()
+			late, cancel := context.WithTimeout(context.Background(), grace)
+			defer cancel()
+			return d.served(part.name, part.server.Shutdown(late))
+		})
+	}
 	g.Go(func() error { return d.served("outbound", d.outbound.Run(running)) })
 	g.Go(func() error { return d.served("keys", d.keys.Run(running)) })
 	g.Go(func() error { return d.served("timers", d.hub.RunTimers(running)) })
@@ -209,7 +220,8 @@ func (d *daemon) sayReady(ctx context.Context) {
 	if err != nil {
 		d.log.Error("the status could not be read", "error", err)
 	}
-	d.log.Info("ready", "inbound", addresses(status.Listeners.Inbound), "admin", addresses(status.Listeners.Admin),
+	d.log.Info("ready", "inbound", addresses(status.Listeners.Inbound), "submission", addresses(status.Listeners.Submission),
+		"admin", addresses(status.Listeners.Admin),
 		"metrics", addresses(status.Listeners.Metrics), "domain", journal.Word(d.cfg.Domain), "version", journal.Word(d.o.Version))
 	if d.o.Ready != nil {
 		d.o.Ready(status)

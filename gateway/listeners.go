@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"net"
 	"path/filepath"
+	"slices"
 
 	"github.com/relais-sante/relais/configs"
 	"github.com/relais-sante/relais/gateway/admin"
@@ -14,37 +15,50 @@ import (
 
 // listeners are the sockets of the hub, bound before anything is served.
 type listeners struct {
-	inbound []inboundListener
-	admin   net.Listener
-	metrics []net.Listener
+	inbound    []mailListener
+	submission []mailListener
+	admin      net.Listener
+	metrics    []net.Listener
+	inherited  inherited
 }
 
-// inboundListener is a socket for operators and how TLS begins on it.
-type inboundListener struct {
+// mailListener is a socket and how TLS begins on it.
+type mailListener struct {
 	net.Listener
 	security inbound.Security
 }
 
-func (l *listeners) bind(c *configs.Config) error {
-	for _, e := range c.Inbound.Listen {
-		s, err := net.Listen("tcp", e.Address)
-		if err != nil {
-			return fmt.Errorf("listening for mail: %w", err)
+func (l *listeners) bind(c *configs.Config) (err error) {
+	if l.inherited, err = inherit(); err != nil {
+		return fmt.Errorf("taking over sockets: %w", err)
+	}
+	for _, s := range []struct {
+		what   string
+		listen configs.Listens
+		to     *[]mailListener
+	}{
+		{"mail", c.Inbound.Listen, &l.inbound},
+		{"submission", c.Submission.Listen, &l.submission},
+	} {
+		for _, e := range s.listen {
+			socket, err := l.inherited.listen(e.Address)
+			if err != nil {
+				return fmt.Errorf("listening for %s: %w", s.what, err)
+			}
+			security := inbound.StartTLS
+			if e.Mode == configs.ImplicitTLS {
+				security = inbound.ImplicitTLS
+			}
+			*s.to = append(*s.to, mailListener{socket, security})
 		}
-		security := inbound.StartTLS
-		if e.Mode == configs.ImplicitTLS {
-			security = inbound.ImplicitTLS
-		}
-		l.inbound = append(l.inbound, inboundListener{s, security})
 	}
 	for _, e := range c.Metrics.Listen {
-		s, err := net.Listen("tcp", e.Address)
+		s, err := l.inherited.listen(e.Address)
 		if err != nil {
 			return fmt.Errorf("listening for metrics: %w", err)
 		}
 		l.metrics = append(l.metrics, s)
 	}
-	var err error
 	if l.admin, err = admin.Listen(AdminSocket(c)); err != nil {
 		return fmt.Errorf("opening the admin socket: %w", err)
 	}
@@ -65,7 +79,7 @@ func (l *listeners) notBuilt(c *configs.Config, log *slog.Logger) {
 	for _, section := range []struct {
 		name   journal.Word
 		listen configs.Listens
-	}{{"submission", c.Submission.Listen}, {"imap", c.IMAP.Listen}, {"admin", c.Admin.Listen}} {
+	}{{"imap", c.IMAP.Listen}, {"admin", c.Admin.Listen}} {
 		if len(section.listen) > 0 {
 			log.Warn("listener not opened: its server is not built yet", "section", section.name)
 		}
@@ -76,15 +90,25 @@ func (l *listeners) notBuilt(c *configs.Config, log *slog.Logger) {
 }
 
 func (l *listeners) close() {
-	for _, s := range l.inbound {
+	for _, s := range slices.Concat(l.inbound, l.submission) {
 		s.Close()
 	}
+	l.inherited.close()
 	for _, s := range l.metrics {
 		s.Close()
 	}
 	if l.admin != nil {
 		l.admin.Close()
 	}
+}
+
+// mailBound is bound for sockets for mail.
+func mailBound(ls []mailListener) []string {
+	all := []string{}
+	for _, l := range ls {
+		all = append(all, l.Addr().String())
+	}
+	return all
 }
 
 // bound lists where listeners are, as an empty list and never as none.

@@ -26,7 +26,7 @@ func (d *daemon) status(ctx context.Context) (admin.Status, error) {
 	s := admin.Status{
 		Ready: d.ready.Load(), Version: d.o.Version, Domain: d.cfg.Domain, Started: d.started,
 		Listeners: admin.Listeners{
-			Inbound: []string{}, Submission: []string{}, IMAP: []string{},
+			Inbound: mailBound(d.listeners.inbound), Submission: mailBound(d.listeners.submission), IMAP: []string{},
 			Admin: bound(d.listeners.admin), Metrics: bound(d.listeners.metrics...),
 		},
 		Queue: admin.Queue{Queued: stats.Queued, Failed: stats.Failed}, Held: stats.Held,
@@ -37,9 +37,6 @@ func (d *daemon) status(ctx context.Context) (admin.Status, error) {
 			SegmentBytes: stats.SegmentBytes, IndexBytes: stats.IndexBytes,
 		},
 		Certificates: []admin.Certificate{}, Warnings: []string{},
-	}
-	for _, l := range d.listeners.inbound {
-		s.Listeners.Inbound = append(s.Listeners.Inbound, l.Addr().String())
 	}
 	d.trusted(&s)
 	d.antivirus.tell(ctx, &s)

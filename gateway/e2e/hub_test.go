@@ -118,7 +118,14 @@ epoch_dir = "keys/epochs"
 // start runs the daemon and waits until it is ready.
 func (h *hub) start() {
 	h.t.Helper()
+	h.startWith(func(*exec.Cmd) {})
+}
+
+// startWith is start with another command.
+func (h *hub) startWith(change func(*exec.Cmd)) {
+	h.t.Helper()
 	h.cmd = exec.Command(h.bin, "serve", "--config", h.config)
+	change(h.cmd)
 	h.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL} // a test out of time has no cleanup
 	h.log = &logged{ready: make(chan map[string]any, 1)}
 	h.cmd.Stderr = h.log

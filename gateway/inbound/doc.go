@@ -1,4 +1,5 @@
-// Package inbound takes mail from other operators: the hub's MX.
+// Package inbound takes mail from other operators, as the hub's MX, and from
+// accounts of the hub (see submission.go).
 //
 // Commands are read and answered by go-smtp. It never touches the network: a
 // [wire] stands between, one per connection, and hands it one command line at a
