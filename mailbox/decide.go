@@ -24,6 +24,9 @@ const (
 	reasonNoPathway     = "no-pathway"
 )
 
+// detailNoIdentity is of wrong-patient: a document does not say whose it is.
+const detailNoIdentity = "identity-missing"
+
 // plan is everything decided about a message before anything is written. It is
 // built on one snapshot; the commit checks that the pathway has not changed.
 type plan struct {

@@ -50,7 +50,10 @@ func (h *Hub) holdBack(ctx context.Context, pl *plan, in *incoming) (Receipt, er
 		if err := h.trace(tx, h.senderActor(pl, in), "message.held", held.Addressed, string(held.ID), "done", map[string]string{"reason": pl.held}); err != nil {
 			return err
 		}
-		return h.announceHeld(tx, held)
+		if err := h.announceHeld(tx, held); err != nil {
+			return err
+		}
+		return h.answerHeld(tx, held, pl, in)
 	})
 	if err != nil || again {
 		if in.held == nil { // never named by a commit

@@ -242,24 +242,10 @@ func (h *Hub) tellFiled(tx store.Tx, pl *plan, in *incoming) error {
 			return err
 		}
 	}
-	if m.NotifyTo != "" {
-		return h.answerReceipt(tx, pl.pathway, m, "")
+	if in.held != nil { // it had its receipt when it was held
+		return nil
 	}
-	return nil
-}
-
-// receiptWanted tells whom to send a receipt: the envelope sender, if that is
-// whom the post asks to notify (RFC 8098 §2.1) and it is in the trusted space.
-func (h *Hub) receiptWanted(in *incoming) (store.Address, bool) {
-	asked := letter.ParseAddressList(in.field("Disposition-Notification-To"))
-	if len(asked) != 1 || in.auto.Answer() || in.unproven || in.outside || in.env.MailFrom == "" {
-		return "", false
-	}
-	to := store.NewAddress(asked[0].Address)
-	if to != in.env.MailFrom || !h.listed(to.Domain()) {
-		return "", false
-	}
-	return to, true
+	return h.answerReceipt(tx, pl.pathway, m, in.idx.Envelope.Subject)
 }
 
 func (h *Hub) listed(domain string) bool { return h.o.Listed == nil || h.o.Listed(domain) }

@@ -1,6 +1,7 @@
 package mailbox
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -105,6 +106,9 @@ func (h *Hub) queueMail(tx store.Tx, n notice, mail *letter.Notice, render func(
 		Item: store.ItemID(h.ids.next(now)), RFCID: noticeForm + h.newRFCID(now),
 	}
 	if n.id != "" {
+		if _, err := tx.Delivery(n.id); !errors.Is(err, store.ErrNotFound) {
+			return err // said already
+		}
 		d.ID = n.id
 	}
 	mail.From = letter.Mailbox{Name: texts.T(h.o.Locale, "notices.from", map[string]any{"programme": programmeName(n.prog)}), Address: "postmaster@" + h.o.Domain}

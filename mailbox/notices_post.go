@@ -6,7 +6,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/relais-sante/relais/mailbox/letter"
 	"github.com/relais-sante/relais/mailbox/texts"
 	"github.com/relais-sante/relais/rules"
 	"github.com/relais-sante/relais/store"
@@ -124,38 +123,4 @@ func (h *Hub) tellRetracted(tx store.Tx, p *store.Pathway, m *store.Message, con
 		}
 	}
 	return nil
-}
-
-// answerReceipt answers a post that asked for a receipt, once: it was filed
-// (RFC 8098; the hub processes, people display). recipient is the address it
-// was sent to; empty: the pathway's.
-func (h *Hub) answerReceipt(tx store.Tx, p *store.Pathway, m *store.Message, recipient string) error {
-	if m.NotifyTo == "" || m.Kind != store.KindPost || !h.listed(m.NotifyTo.Domain()) {
-		return nil
-	}
-	ds, err := tx.Deliveries(p.Code, m.ID)
-	if err != nil {
-		return fmt.Errorf("reading the deliveries of %s: %w", m.ID, err)
-	}
-	if slices.ContainsFunc(ds, func(d *store.Delivery) bool { return d.NoticeKind == noticeReceipt }) {
-		return nil
-	}
-	prog, err := h.programme(p.Programme)
-	if err != nil {
-		return err
-	}
-	if recipient == "" {
-		recipient = h.pathwayAddress(p.Code)
-	}
-	n := h.aboutPost(p, prog, m, noticeReceipt, "")
-	n.to = m.NotifyTo
-	receipt := &letter.Receipt{
-		Notice: letter.Notice{
-			Subject: letter.ReceiptSubject(m.Subject, letter.NoError), InReplyTo: m.RFCID, References: []string{m.RFCID},
-			Text: texts.T(h.o.Locale, "notices.receipt", map[string]any{"mail": h.quote(m.Received, m.Subject), "address": recipient}),
-		},
-		OriginalID: m.RFCID, OriginalRecipient: recipient, FinalRecipient: h.pathwayAddress(p.Code),
-		ReportingUA: h.o.Domain + "; Relais",
-	}
-	return h.queueMail(tx, n, &receipt.Notice, receipt.Render)
 }

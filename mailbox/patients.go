@@ -23,7 +23,7 @@ func (h *Hub) checkPatients(pl *plan, in *incoming) {
 			pl.hold(in, reasonWrongPatient, "")
 		case identity.CannotTell:
 			if pl.prog.MissingIdentity != "file" {
-				pl.hold(in, reasonWrongPatient, "identity-missing")
+				pl.hold(in, reasonWrongPatient, detailNoIdentity)
 			}
 		}
 	}

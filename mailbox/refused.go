@@ -2,6 +2,7 @@ package mailbox
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"strings"
@@ -29,18 +30,16 @@ func (h *Hub) tellRefused(ctx context.Context, in *incoming, err error) error {
 		if err := h.trace(tx, Actor{Name: "box", Where: in.env.Peer.Where}, "message.refused", "", "", "refused", map[string]string{"reason": string(no.Reason)}); err != nil {
 			return err
 		}
-		if in.env.MailFrom == "" || in.automatic() || in.outside {
-			return nil
-		}
 		var to []string
 		var prog *rules.Programme
 		for _, r := range in.env.Rcpts {
 			to, prog = append(to, string(r.Address)), h.o.Programmes().ByID(r.Programme)
 		}
+		if in.env.MailFrom == "" || in.outside {
+			return nil
+		}
 		n := notice{
-			// Made of the mail: read a second time it makes no second notice.
-			id:   store.DeliveryID(strings.ToLower(ulid.ULID(in.digest()).String())),
-			kind: noticeNotTransmitted, to: in.env.MailFrom, prog: prog, answers: in.rfcID,
+			id: in.deliveryID("notice"), kind: noticeNotTransmitted, to: in.env.MailFrom, prog: prog, answers: in.rfcID,
 			subject: texts.T(h.o.Locale, "notices.not-transmitted-subject", nil),
 			paragraphs: []string{
 				texts.T(h.o.Locale, "notices.not-transmitted", map[string]any{"mail": h.quote(in.env.Received, ""), "to": strings.Join(to, ", ")}),
@@ -48,7 +47,7 @@ func (h *Hub) tellRefused(ctx context.Context, in *incoming, err error) error {
 				h.phone(nil),
 			},
 		}
-		if _, err := tx.Delivery(n.id); !errors.Is(err, store.ErrNotFound) {
+		if err := h.answerRefused(tx, in, prog, to[0]); err != nil || in.automatic() {
 			return err
 		}
 		return h.queueNotice(tx, n)
@@ -64,11 +63,12 @@ func passing(r RefusalReason) bool {
 	return r == RefuseFull || r == RefuseUnavailable || r == RefuseUnscanned
 }
 
-// digest tells one mail from another.
-func (in *incoming) digest() [16]byte {
-	sum := in.fingerprint("")
+// deliveryID is made of the mail: read a second time, since the hub was stopped
+// before it could mark it, the mail makes no second notice.
+func (in *incoming) deliveryID(use string) store.DeliveryID {
+	sum := in.fingerprint(store.PathwayCode(use))
 	if sum == ([32]byte{}) { // neither id nor date: told by the body alone
-		copy(sum[:], in.idx.BodySum)
+		sum = sha256.Sum256(append([]byte(use), in.idx.BodySum...))
 	}
-	return [16]byte(sum[:16])
+	return store.DeliveryID(strings.ToLower(ulid.ULID(sum[:16]).String()))
 }

@@ -50,8 +50,11 @@ func (e ApplicationError) Label() string {
 	return "Autre erreur"
 }
 
+// Code is the number as it is written.
+func (e ApplicationError) Code() string { return strconv.Itoa(int(e)) }
+
 // Journal implements journal.Safe.
-func (e ApplicationError) Journal() string { return strconv.Itoa(int(e)) }
+func (e ApplicationError) Journal() string { return e.Code() }
 
 // Receipt is the answer to a post that asked for one: a message disposition
 // notification (RFC 8098). It never holds anything of the original but its id,
