@@ -195,3 +195,81 @@ func TestErrorWords(t *testing.T) {
 		}
 	}
 }
+
+// mdnSaying is a receipt with these lines after Final-Recipient.
+func mdnSaying(box, lines string) string {
+	return "MIME-Version: 1.0\nContent-Type: multipart/report; report-type=disposition-notification; boundary=\"=_d\"\n\n--=_d\nContent-Type: text/plain\n\nVoir ci-joint.\n--=_d\nContent-Type: message/disposition-notification\n\nFinal-Recipient: rfc822; " +
+		box + "\nOriginal-Message-ID: <a1@chu.test>\n" + lines + "\n\n--=_d--\n"
+}
+
+// However many receipts and notifications come back, in whichever shape, the
+// thread tells one story of a post.
+func TestReceiptsAreOneStory(t *testing.T) {
+	h := newHouse(t)
+	h.member(h.child, "Mme Nora Blanc", "pediatre", "blanc@autre.test", "APP", "CH Autre")
+	post := h.post(written{from: "roux@chu.test", to: string(h.child), id: "a1@chu.test", subject: "x", text: "x"})
+	story := func() string {
+		t.Helper()
+		view := must[ThreadView](t)(h.Thread(t.Context(), testActor, string(h.child), ""))
+		s := view.Messages[0].Summary
+		text := fmt.Sprintf("boxes %d delivered %d partial %d read %d refused %d waiting %d", s.Boxes, s.Delivered, s.Partial, s.Read, s.Refused, s.Waiting)
+		for _, d := range view.Messages[0].Deliveries {
+			if d.Receipt != nil {
+				text += "; " + strings.TrimSuffix(d.Mailbox, ".test") + " " + strings.TrimSpace(d.Receipt.Disposition+" "+d.Receipt.Code)
+			}
+		}
+		return text
+	}
+	if got := story(); got != "boxes 5 delivered 0 partial 0 read 0 refused 0 waiting 5" {
+		t.Errorf("at first: %s", got)
+	}
+	got := h.relay()
+	n := 0
+	say := func(box store.Address, content string) {
+		t.Helper()
+		n++
+		h.post(written{from: "", to: string(h.bounceAddress(h.child, box)), id: fmt.Sprintf("r%d@x.test", n), subject: "Accusé", content: content, header: []string{"From: <" + string(box) + ">"}})
+	}
+	for _, step := range []struct {
+		box   store.Address
+		lines string // empty: a DSN
+		want  string
+	}{
+		{"moreau@chu.test", "Disposition: manual-action/MDN-sent-manually; displayed", "boxes 5 delivered 5 partial 0 read 1 refused 0 waiting 0; moreau@chu displayed"},
+		{"moreau@chu.test", "Disposition: manual-action/MDN-sent-manually; displayed\nReporting-UA: x", "boxes 5 delivered 5 partial 0 read 1 refused 0 waiting 0; moreau@chu displayed"},
+		{"cabinet@idel.test", "Disposition: manual-action/MDN-sent-manually; displayed", "boxes 5 delivered 5 partial 0 read 2 refused 0 waiting 0; moreau@chu displayed; cabinet@idel displayed"},
+		{"simon@chu.test", "Disposition: automatic-action/MDN-sent-automatically; processed", "boxes 5 delivered 5 partial 0 read 2 refused 0 waiting 0; moreau@chu displayed; simon@chu processed; cabinet@idel displayed"},
+		{"blanc@autre.test", "Disposition: automatic-action/MDN-sent-automatically; processed/error\nError: 902^Identifiant de patient inconnu^applicationErrorCondition| E^Error^errorSeverity", "boxes 5 delivered 4 partial 0 read 2 refused 1 waiting 0; moreau@chu displayed; simon@chu processed; cabinet@idel displayed; blanc@autre processed/error 902"},
+		{"simon@chu.test", "Disposition: automatic-action/MDN-sent-automatically; processed/Error: 904^INS^applicationErrorCondition", "boxes 5 delivered 3 partial 0 read 2 refused 2 waiting 0; moreau@chu displayed; simon@chu processed/error 904; cabinet@idel displayed; blanc@autre processed/error 902"},
+		{"blanc@autre.test", "Disposition: automatic-action/MDN-sent-automatically; processed", "boxes 5 delivered 3 partial 0 read 2 refused 2 waiting 0; moreau@chu displayed; simon@chu processed/error 904; cabinet@idel displayed; blanc@autre processed/error 902"},
+		{"bernard@kine.test", "", "boxes 5 delivered 2 partial 0 read 2 refused 3 waiting 0; moreau@chu displayed; simon@chu processed/error 904; cabinet@idel displayed; blanc@autre processed/error 902"},
+	} {
+		content := mdnSaying(string(step.box), step.lines)
+		if step.lines == "" {
+			content = strings.NewReplacer("BOX", string(step.box), "RETURNED", "X-Relais-Delivery: "+string(got[step.box][0].delivery.ID)).Replace(dsnOf)
+		}
+		say(step.box, content)
+		if got := story(); got != step.want {
+			t.Errorf("after %s %s:\n got %s\nwant %s", step.box.Local(), step.lines, got, step.want)
+		}
+	}
+	// In the shared box nobody knows who read; of a person's own box it is known.
+	ds := h.deliveries(post)
+	if a, b := ds["moreau@chu.test"].Seen[0].State, ds["cabinet@idel.test"].Seen[0].State; a != "read" || b != "box" {
+		t.Errorf("seen %s, %s", a, b)
+	}
+	view := must[ThreadView](t)(h.Thread(t.Context(), testActor, string(h.child), ""))
+	for _, m := range view.Messages {
+		if m.Kind == string(store.KindMDN) && m.AboutBox == "blanc@autre.test" && m.Outcome != "processed/error 902" && m.Outcome != "processed" {
+			t.Errorf("on the thread: %q", m.Outcome)
+		}
+	}
+	// Sent again, and taken this time: it is delivered.
+	if _, err := h.Resend(t.Context(), testActor, MessageRequest{Message: string(post), Members: []string{"m4"}}); err != nil {
+		t.Fatal(err)
+	}
+	h.relay()
+	if got := story(); !strings.HasPrefix(got, "boxes 5 delivered 3 partial 0 read 2 refused 2 waiting 0") {
+		t.Errorf("after another copy: %s", got)
+	}
+}

@@ -25,7 +25,7 @@ type report struct {
 	outcome  string        // DSN action, MDN disposition, "auto"
 	status   string        // enhanced status of a DSN
 	failed   bool          // the copy did not arrive
-	read     bool          // somebody saw it
+	answer   *store.Answer // what a receipt says
 }
 
 // reported are the ids by which a report says what it is about, and the boxes it
@@ -166,14 +166,23 @@ func (in *incoming) reportIDs(r *report) reported {
 		}
 		ids.messages = append(ids.messages, mdn.OriginalMessageID)
 		ids.boxes = append(ids.boxes, store.NewAddress(mdn.OriginalRecipient), store.NewAddress(mdn.FinalRecipient))
-		r.outcome, r.status = mdn.Type, mdn.ErrorCode
-		if mdn.Failed() {
-			r.outcome += "/error"
+		r.answer = &store.Answer{Type: disposition(mdn.Type), Failed: mdn.Failed(), Code: nationalCode(mdn.ErrorCode)}
+		r.outcome = r.answer.Type
+		if r.answer.Failed {
+			r.outcome = strings.TrimSpace(r.outcome + "/error " + r.answer.Code)
 		}
-		r.read = mdn.Type == "displayed" && !mdn.Failed()
 	}
 	ids.messages = append(ids.messages, threadIDs(&in.idx.Envelope)...)
 	return ids
+}
+
+// disposition keeps a word of RFC 8098 §3.2.6.2, or of the RFC before it.
+func disposition(word string) string {
+	switch word {
+	case "displayed", "processed", "deleted", "dispatched", "denied", "failed":
+		return word
+	}
+	return "other"
 }
 
 // findReported finds the copy, else the message, a report is about.
@@ -339,14 +348,21 @@ func (h *Hub) apply(tx store.Tx, pl *plan, d *store.Delivery) error {
 			return nil
 		}
 		return h.tellNotDelivered(tx, pl.pathway, r.message, []*store.Delivery{d})
-	case r.read && d.Notice == nil:
-		state := "read"
-		if len(d.Seen) > 1 || boxShared(pl.pathway, d.Mailbox) {
-			state = "box" // somebody of the box; nobody knows who
+	case r.answer != nil && d.Notice == nil:
+		a := *r.answer
+		a.At = h.o.Now()
+		if d.Answer == nil || !d.Answer.Failed || a.Failed { // a refusal is not read away
+			d.Answer = &a
 		}
-		for i := range d.Seen {
-			if d.Seen[i].State == "no" {
-				d.Seen[i].State, d.Seen[i].By, d.Seen[i].At = state, "mdn", h.o.Now()
+		if a.Type == "displayed" && !a.Failed {
+			state := "read"
+			if len(d.Seen) > 1 || boxShared(pl.pathway, d.Mailbox) {
+				state = "box" // somebody of the box; nobody knows who
+			}
+			for i := range d.Seen {
+				if d.Seen[i].State == "no" {
+					d.Seen[i].State, d.Seen[i].By, d.Seen[i].At = state, "mdn", a.At
+				}
 			}
 		}
 		if err := tx.PutDelivery(d); err != nil {

@@ -182,6 +182,7 @@ func (h *Hub) messageView(v store.View, m *store.Message) (MessageView, error) {
 	if err != nil {
 		return view, fmt.Errorf("reading the deliveries of %s: %w", m.ID, err)
 	}
+	view.Summary = summary(ds)
 	for _, notices := range []bool{false, true} {
 		for _, d := range ds {
 			if (d.Notice != nil) == notices {
@@ -210,7 +211,7 @@ func (h *Hub) deliveryView(d *store.Delivery) DeliveryView {
 	view := DeliveryView{
 		ID: string(d.ID), Mailbox: h.shownBox(d.Mailbox), Members: []string{}, State: string(d.State), Attempts: d.Attempts,
 		LastError: d.LastError, Kind: deliveryKind(d), MessageID: d.RFCID, Withheld: d.Withheld, Seen: []SeenView{},
-		NextAttempt: nextAttempt(d),
+		NextAttempt: nextAttempt(d), Receipt: h.receiptView(d.Answer),
 	}
 	for _, id := range d.Members {
 		view.Members = append(view.Members, string(id))
@@ -224,6 +225,70 @@ func (h *Hub) deliveryView(d *store.Delivery) DeliveryView {
 		view.Seen = append(view.Seen, sv)
 	}
 	return view
+}
+
+// summary counts boxes: of several copies for one box (sent again) the one that
+// came farthest says how it stands.
+func summary(ds []*store.Delivery) *SummaryView {
+	type standing struct{ delivered, partial, refused, waiting, read bool }
+	boxes := map[store.Address]*standing{}
+	for _, d := range ds {
+		if d.Notice != nil || d.State == store.Cancelled {
+			continue
+		}
+		b := boxes[d.Mailbox]
+		if b == nil {
+			b = &standing{}
+			boxes[d.Mailbox] = b
+		}
+		switch {
+		case d.State == store.Failed, d.Answer != nil && d.Answer.Failed:
+			b.refused = true
+		case d.State == store.Sent:
+			b.delivered = true
+		case d.State == store.Partial:
+			b.partial = true
+		default:
+			b.waiting = true
+		}
+		b.read = b.read || slices.ContainsFunc(d.Seen, func(s store.Seen) bool { return s.State != "" && s.State != "no" })
+	}
+	if len(boxes) == 0 {
+		return nil
+	}
+	s := &SummaryView{Boxes: len(boxes)}
+	for _, b := range boxes {
+		switch {
+		case b.delivered, b.partial:
+			s.Delivered++
+			if !b.delivered {
+				s.Partial++
+			}
+		case b.waiting:
+			s.Waiting++
+		default:
+			s.Refused++
+		}
+		if b.read {
+			s.Read++
+		}
+	}
+	return s
+}
+
+// receiptView shows what came back about a copy.
+func (h *Hub) receiptView(a *store.Answer) *ReceiptView {
+	if a == nil {
+		return nil
+	}
+	v := &ReceiptView{Disposition: a.Type, Code: a.Code, At: a.At}
+	if a.Failed {
+		v.Disposition += "/error"
+		if a.Code != "" {
+			v.Text = h.errorWords(a.Code)
+		}
+	}
+	return v
 }
 
 // deliveryKind is "copy", or the kind of a notice.

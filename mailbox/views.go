@@ -98,6 +98,7 @@ type MessageView struct {
 	Rubrics    []string       `json:"rubrics"`
 	Documents  []DocumentView `json:"documents"`
 	Deliveries []DeliveryView `json:"deliveries"`
+	Summary    *SummaryView   `json:"summary,omitempty"` // of its copies, if there are any
 	Parent     string         `json:"parent,omitempty"`
 	Root       string         `json:"root,omitempty"`
 	Urgent     bool           `json:"urgent,omitempty"`
@@ -149,6 +150,27 @@ type DeliveryView struct {
 	MessageID   string     `json:"message_id,omitempty"`
 	Withheld    []string   `json:"withheld,omitempty"`
 	Seen        []SeenView `json:"seen"`
+	// Receipt is what came back about the copy, if anything did.
+	Receipt *ReceiptView `json:"receipt,omitempty"`
+}
+
+// ReceiptView is what a receipt said of a copy.
+type ReceiptView struct {
+	Disposition string    `json:"disposition"` // displayed, processed, deleted…; with /error when the receiver could not take it
+	Code        string    `json:"code,omitempty"`
+	Text        string    `json:"text,omitempty"` // the error in words
+	At          time.Time `json:"at"`
+}
+
+// SummaryView is the story of a post's copies in numbers of boxes, whatever the
+// number of receipts and notifications behind it. Cancelled copies are left out.
+type SummaryView struct {
+	Boxes     int `json:"boxes"`
+	Delivered int `json:"delivered"`         // taken by the operator, and not sent back
+	Partial   int `json:"partial,omitempty"` // of these, in part only
+	Read      int `json:"read"`              // somebody of the box saw it
+	Refused   int `json:"refused"`           // by the operator, the box or its software
+	Waiting   int `json:"waiting"`           // queued, being sent, or held
 }
 
 // SeenView is what is known of one member's reading.

@@ -238,6 +238,19 @@ type Delivery struct {
 	Sender   Address `cbor:"32,keyasint,omitempty"`
 	ReplyTo  string  `cbor:"33,keyasint,omitempty"`
 	Operator string  `cbor:"34,keyasint,omitempty"`
+	// Answer is what the box's software or people said of the copy in a receipt.
+	Answer *Answer `cbor:"35,keyasint,omitempty"`
+}
+
+// Answer is what a receipt (RFC 8098) said of a copy.
+type Answer struct {
+	// Type is the disposition: displayed, processed, deleted, dispatched…
+	Type string `cbor:"1,keyasint"`
+	// Failed: the receiver could not take it; Code is its national error, if it
+	// gave one.
+	Failed bool      `cbor:"2,keyasint,omitempty"`
+	Code   string    `cbor:"3,keyasint,omitempty"`
+	At     time.Time `cbor:"4,keyasint"`
 }
 
 // Seen is what is known of one member's reading.

@@ -163,3 +163,35 @@ func TestConfirm(t *testing.T) {
 		}
 	}
 }
+
+// What came back about a post is one line, and beside each copy in words.
+func TestReceiptsInWords(t *testing.T) {
+	m := mailbox.MessageView{
+		Kind: "post", Summary: &mailbox.SummaryView{Boxes: 8, Delivered: 7, Read: 3, Refused: 1},
+		Deliveries: []mailbox.DeliveryView{
+			{Mailbox: "a@b.example", State: "sent", Receipt: &mailbox.ReceiptView{Disposition: "processed/error", Code: "902"}},
+			{Mailbox: "c@b.example", State: "sent", Receipt: &mailbox.ReceiptView{Disposition: "processed"}},
+		},
+	}
+	for l, want := range map[texts.Locale][]string{
+		texts.French:  {"remis à 7 boîtes sur 8, lu par 3, refusé par 1", "refusé par le logiciel du destinataire : le patient n'est pas connu (902)", "remis · intégré par le logiciel du destinataire"},
+		texts.English: {"delivered to 7 of 8 boxes, read by 3, refused by 1", "refused by the recipient's software: the patient is not known (902)", "integrated by the recipient's software"},
+	} {
+		c, out := newCLI(l)
+		c.getenv = func(name string) string { return map[string]string{"COLUMNS": "200"}[name] }
+		c.message(m, nil)
+		for _, w := range want {
+			if !strings.Contains(out.String(), w) {
+				t.Errorf("no %q in\n%s", w, out)
+			}
+		}
+		for _, outcome := range []string{"displayed", "processed/error", "processed/error 101", "failed", "relayed", "auto"} {
+			if got := c.outcome(outcome); strings.Contains(got, "cli.") || strings.Contains(got, "receipts.") || got == outcome {
+				t.Errorf("%s: %q is %q", l, outcome, got)
+			}
+		}
+		if got := c.summary(&mailbox.SummaryView{Boxes: 1, Partial: 0, Waiting: 1}); strings.Contains(got, "{{") {
+			t.Error(got)
+		}
+	}
+}

@@ -85,7 +85,7 @@ func (c *cli) message(m mailbox.MessageView, names map[string]string) {
 	}
 	about := ""
 	if m.About != "" {
-		about = strings.TrimSpace(m.Outcome + " " + c.box(m.AboutBox) + " (" + m.About + ")")
+		about = strings.TrimSpace(c.outcome(m.Outcome) + " " + c.box(m.AboutBox) + " (" + m.About + ")")
 	}
 	c.fieldsAt(2,
 		texts.ID("cli.col-message"), m.ID,
@@ -95,6 +95,9 @@ func (c *cli) message(m mailbox.MessageView, names map[string]string) {
 		texts.ID("cli.col-about"), about,
 		texts.ID("cli.col-moved-to"), m.MovedTo,
 	)
+	if s := m.Summary; s != nil {
+		c.line("  " + c.summary(s))
+	}
 	var rows [][]string
 	for _, d := range m.Deliveries {
 		rows = append(rows, []string{"→ " + c.box(d.Mailbox), named(d.Members, names), c.delivery(d, names)})
@@ -126,6 +129,11 @@ func (c *cli) delivery(d mailbox.DeliveryView, names map[string]string) string {
 	case store.Partial:
 		said = append(said, texts.T(c.locale, "cli.withheld", map[string]any{"documents": texts.List(c.locale, d.Withheld)}))
 	}
+	if r := d.Receipt; r != nil && strings.HasSuffix(r.Disposition, "/error") {
+		said = append(said, c.outcome(strings.TrimSpace(r.Disposition+" "+r.Code)))
+	} else if r != nil && r.Disposition != "displayed" {
+		said = append(said, c.outcome(r.Disposition))
+	}
 	for _, s := range d.Seen {
 		if s.State == "" || s.State == "no" {
 			continue
@@ -137,6 +145,45 @@ func (c *cli) delivery(d mailbox.DeliveryView, names map[string]string) string {
 		said = append(said, seen)
 	}
 	return strings.Join(said, " · ")
+}
+
+// summary tells the story of a post's copies in one line, whatever the number of
+// receipts behind it.
+func (c *cli) summary(s *mailbox.SummaryView) string {
+	said := []string{texts.T(c.locale, "cli.summary-delivered", map[string]any{"n": s.Delivered, "of": s.Boxes})}
+	for _, part := range []struct {
+		id texts.ID
+		n  int
+	}{
+		{"cli.summary-partial", s.Partial},
+		{"cli.summary-read", s.Read},
+		{"cli.summary-refused", s.Refused},
+		{"cli.summary-waiting", s.Waiting},
+	} {
+		if part.n > 0 {
+			said = append(said, texts.T(c.locale, part.id, map[string]any{"n": part.n}))
+		}
+	}
+	return strings.Join(said, ", ")
+}
+
+// outcome says what a report says: an action of RFC 3464, a disposition of RFC
+// 8098, with the national error where there is one.
+func (c *cli) outcome(s string) string {
+	what, code, _ := strings.Cut(s, " ")
+	kind, _, failed := strings.Cut(what, "/")
+	if !failed {
+		return word(texts.T(c.locale, texts.ID("cli.outcome-"+kind), nil), texts.ID("cli.outcome-"+kind))
+	}
+	if code == "" {
+		return texts.T(c.locale, "cli.outcome-error", nil)
+	}
+	id := texts.ID("receipts.error-" + code)
+	reason := texts.T(c.locale, id, nil)
+	if reason == string(id) {
+		reason = texts.T(c.locale, "receipts.error", map[string]any{"code": code})
+	}
+	return texts.T(c.locale, "cli.outcome-error-why", map[string]any{"error": reason, "code": code})
 }
 
 func (c *cli) messageCommands() *cobra.Command {
