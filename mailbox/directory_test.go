@@ -64,7 +64,7 @@ func TestImportDirectory(t *testing.T) {
 	}
 	var traces []string
 	err = h.store.View(context.Background(), func(v store.View) error {
-		all, err := v.Traces(store.Application, 0, 0)
+		all, err := v.Traces(store.Technical, 0, 0)
 		for _, tr := range all {
 			if strings.HasPrefix(tr.Action, "directory.") {
 				traces = append(traces, tr.Outcome+" "+tr.Detail["boxes"]+" "+tr.Detail["reason"])

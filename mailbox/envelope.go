@@ -121,6 +121,8 @@ func (r RefusalReason) Journal() string { return string(r) }
 type Refusal struct {
 	Reason RefusalReason
 	Err    error // cause, for the journal
+	// Pathway, where the refusal tells of its state.
+	Pathway store.PathwayCode
 }
 
 func (r *Refusal) Error() string {

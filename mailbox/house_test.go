@@ -91,6 +91,7 @@ func openHouse(t *testing.T) *house {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
+		checkTraces(t, s)
 		if err := s.Close(); err != nil {
 			t.Error(err)
 		}

@@ -36,6 +36,9 @@ func (h *Hub) Intake(ctx context.Context, env Envelope, r io.Reader) (Receipt, e
 		return Receipt{}, storeFault(h.tellRefused(ctx, in, err))
 	}
 	receipt, err := h.settle(ctx, in)
+	if !in.fromOperator() { // else tellRefused traces it
+		err = h.refusedFor(ctx, &in.env, err)
+	}
 	return receipt, storeFault(h.tellRefused(ctx, in, err))
 }
 
@@ -256,8 +259,11 @@ func (h *Hub) senderActor(pl *plan, in *incoming) Actor {
 	if pl.writer != nil && pl.writer.author.Member != "" {
 		name = "member:" + string(pl.writer.author.Member)
 	}
-	if in.given.by.Name != "" {
-		return in.given.by
+	if by := in.given.by; by.Name != "" {
+		if by.Name != hubActor.Name {
+			by.OnBehalf = name
+		}
+		return by
 	}
 	return Actor{Name: name, Where: in.env.Peer.Where}
 }

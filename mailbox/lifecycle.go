@@ -98,7 +98,7 @@ func (h *Hub) changeStatus(ctx context.Context, by Actor, r StatusChange, to sto
 		}
 		return h.trace(tx, by, action, p.Code, "", outcomeDone, nil)
 	})
-	return view, err
+	return view, h.refusedNaming(ctx, by, action, err)
 }
 
 // waitsForPathway reports whether a message is held only until its pathway's

@@ -99,34 +99,6 @@ func (h *Hub) change(ctx context.Context, fn func(store.Tx) error) error {
 	}
 }
 
-// Outcomes of a trace.
-const (
-	outcomeDone    = "done"
-	outcomeRefused = "refused"
-)
-
-// trace puts an application trace. Identity is given by codes and ids only: a
-// trace survives the erasure of the pathway it is about. Reasons that people
-// type may name somebody and stay with the record they are about (event,
-// retraction, consent).
-func (h *Hub) trace(tx store.Tx, by Actor, action string, code store.PathwayCode, object, outcome string, detail map[string]string) error {
-	err := tx.Trace(store.Trace{
-		Family: store.Application, At: h.o.Now(), Actor: by.Name, Where: by.Where,
-		Action: action, Pathway: code, Object: object, Outcome: outcome, Detail: detail,
-	})
-	if err != nil {
-		return fmt.Errorf("tracing %s: %w", action, err)
-	}
-	return nil
-}
-
-// seen traces that somebody read something; durable before it is shown.
-func (h *Hub) seen(ctx context.Context, by Actor, action string, code store.PathwayCode, object string) error {
-	return h.change(ctx, func(tx store.Tx) error {
-		return h.trace(tx, by, action, code, object, outcomeDone, nil)
-	})
-}
-
 // pathwayNamed reads the pathway of a code as people type it. The record is a
 // copy that may be changed and put.
 func pathwayNamed(v store.View, code string) (*store.Pathway, error) {

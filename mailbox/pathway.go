@@ -45,7 +45,7 @@ func (h *Hub) Include(ctx context.Context, by Actor, r IncludeRequest) (PathwayV
 	for {
 		view, err := h.includeAs(ctx, by, p, warnings)
 		if !errors.Is(err, errCodeTaken) {
-			return view, err
+			return view, h.refusedNaming(ctx, by, "pathway.included", err)
 		}
 	}
 }
@@ -254,5 +254,5 @@ func (h *Hub) UpdatePathway(ctx context.Context, by Actor, r PathwayUpdate) (Pat
 		view.Warnings = append(warnings, twins...)
 		return h.trace(tx, by, "pathway.updated", p.Code, "", outcomeDone, map[string]string{"fields": strings.Join(changed, " ")})
 	})
-	return view, err
+	return view, h.refusedNaming(ctx, by, "pathway.updated", err)
 }

@@ -49,7 +49,11 @@ func (h *Hub) Pathways(ctx context.Context, by Actor, f PathwayFilter) ([]Pathwa
 	if err != nil {
 		return nil, err
 	}
-	return views, h.seen(ctx, by, "pathway.listed", "", "")
+	codes := make([]store.PathwayCode, len(views))
+	for i := range views {
+		codes[i] = store.PathwayCode(views[i].ID)
+	}
+	return views, h.seenList(ctx, by, "pathway.listed", codes)
 }
 
 // lookUp gives take the pathways of an INS, of a mailbox, or of both.

@@ -18,6 +18,7 @@ func (h *Hub) Queue(ctx context.Context, by Actor, f QueueFilter) ([]QueueView, 
 	views := []QueueView{}
 	box := store.NewAddress(f.Mailbox)
 	after := store.DeliveryID(f.After)
+	var codes []store.PathwayCode
 	for {
 		var page []*store.Delivery
 		err := h.view(ctx, func(v store.View) (err error) {
@@ -33,12 +34,15 @@ func (h *Hub) Queue(ctx context.Context, by Actor, f QueueFilter) ([]QueueView, 
 				continue
 			}
 			views = append(views, h.queueView(d))
+			if d.Pathway != "" {
+				codes = append(codes, d.Pathway)
+			}
 			if f.Limit > 0 && len(views) >= f.Limit {
-				return views, h.seen(ctx, by, "queue.listed", "", "")
+				return views, h.seenList(ctx, by, "queue.listed", codes)
 			}
 		}
 		if len(page) < listPage {
-			return views, h.seen(ctx, by, "queue.listed", "", "")
+			return views, h.seenList(ctx, by, "queue.listed", codes)
 		}
 	}
 }

@@ -38,7 +38,7 @@ func (h *Hub) Recipient(ctx context.Context, env *Envelope, addr string) (Recipi
 		return standing(p)
 	})
 	if err != nil {
-		return Recipient{}, err
+		return Recipient{}, h.refusedFor(ctx, env, err)
 	}
 	return r, nil
 }
@@ -62,9 +62,9 @@ func acceptable(env *Envelope, r Recipient) error {
 func standing(p *store.Pathway) error {
 	switch {
 	case p.Status == store.PathwayClosed || p.Status == store.PathwayErasing:
-		return refuse(RefuseClosed, nil)
+		return &Refusal{Reason: RefuseClosed, Pathway: p.Code}
 	case pathwayConsent(p) == consentWithdrawn:
-		return refuse(RefuseWithdrawn, nil)
+		return &Refusal{Reason: RefuseWithdrawn, Pathway: p.Code}
 	}
 	return nil
 }

@@ -27,7 +27,7 @@ func (h *Hub) tellRefused(ctx context.Context, in *incoming, err error) error {
 		return err
 	}
 	failed := h.commit(ctx, func(tx store.Tx) error {
-		if err := h.trace(tx, Actor{Name: "box", Where: in.env.Peer.Where}, "message.refused", "", "", "refused", map[string]string{"reason": string(no.Reason)}); err != nil {
+		if err := h.trace(tx, Actor{Name: "box", Where: in.env.Peer.Where}, "message.refused", no.Pathway, "", outcomeRefused, map[string]string{"reason": string(no.Reason)}); err != nil {
 			return err
 		}
 		var to []string

@@ -208,8 +208,6 @@ func (h *Hub) giveUp(tx store.Tx, d *store.Delivery, it store.Item, o *Outcome) 
 	return h.tellNotDelivered(tx, p, m, []*store.Delivery{d})
 }
 
-const outcomeFailed = "failed"
-
 // addressError reports whether a status says that the box itself is wrong
 // (RFC 3463 §3.2, 3.3).
 func addressError(enhanced string) bool {

@@ -63,6 +63,7 @@ func (h *Hub) ImportTeam(ctx context.Context, by Actor, code string, table io.Re
 		}
 	}
 	var views []MemberView
+	var tried store.PathwayCode
 	err = h.change(ctx, func(tx store.Tx) error {
 		views = []MemberView{}
 		p, err := liveNamed(tx, code)
@@ -91,6 +92,7 @@ func (h *Hub) ImportTeam(ctx context.Context, by Actor, code string, table io.Re
 			views = append(views, v)
 		}
 		if dryRun {
+			tried = p.Code
 			return errDryRun
 		}
 		if err := h.save(tx, p); err != nil {
@@ -98,8 +100,8 @@ func (h *Hub) ImportTeam(ctx context.Context, by Actor, code string, table io.Re
 		}
 		return h.trace(tx, by, "team.imported", p.Code, "", outcomeDone, map[string]string{"members": fmt.Sprint(len(views))})
 	})
-	if errors.Is(err, errDryRun) {
-		err = nil
+	if errors.Is(err, errDryRun) { // it shows who is in the team
+		err = h.seen(ctx, by, "team.read", tried, "")
 	}
 	if err != nil {
 		return nil, err

@@ -17,6 +17,7 @@ import (
 // TriageList lists what waits, oldest first.
 func (h *Hub) TriageList(ctx context.Context, by Actor) ([]HeldView, error) {
 	views := []HeldView{}
+	var codes []store.PathwayCode
 	var after store.HeldID
 	for {
 		var page []*store.Held
@@ -30,9 +31,12 @@ func (h *Hub) TriageList(ctx context.Context, by Actor) ([]HeldView, error) {
 		for _, held := range page {
 			after = held.ID
 			views = append(views, h.heldView(held))
+			if codes = append(codes, held.Candidates...); held.Addressed != "" {
+				codes = append(codes, held.Addressed)
+			}
 		}
 		if len(page) < listPage {
-			return views, h.seen(ctx, by, "triage.listed", "", "")
+			return views, h.seenList(ctx, by, "triage.listed", codes)
 		}
 	}
 }
