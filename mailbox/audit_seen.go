@@ -1,6 +1,7 @@
 package mailbox
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -53,6 +54,8 @@ type SeenReader struct {
 	Messages int       `json:"messages"`
 	First    time.Time `json:"first"`
 	Last     time.Time `json:"last"`
+
+	order uint64 // number of the first record
 }
 
 // Ways of having seen, in the order they are told.
@@ -207,7 +210,7 @@ func (s *sightings) trace(t *store.Trace) {
 	key := how + "\x00" + t.Actor + "\x00" + t.OnBehalf
 	r := s.readers[key]
 	if r == nil {
-		r = &SeenReader{Actor: t.Actor, OnBehalf: t.OnBehalf, How: how, Actions: []string{}, First: t.At, Last: t.At}
+		r = &SeenReader{Actor: t.Actor, OnBehalf: t.OnBehalf, How: how, Actions: []string{}, First: t.At, Last: t.At, order: t.Seq}
 		if id, ok := strings.CutPrefix(t.Actor, "member:"); ok {
 			if m := member(s.p, store.MemberID(id)); m != nil {
 				r.Name = m.Name
@@ -248,7 +251,7 @@ func (s *sightings) report() SeenReport {
 		if d := slices.Index(seenOrder, a.How) - slices.Index(seenOrder, b.How); d != 0 {
 			return d
 		}
-		return a.First.Compare(b.First)
+		return cmp.Compare(a.order, b.order)
 	})
 	return r
 }
