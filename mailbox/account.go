@@ -111,6 +111,9 @@ func (h *Hub) addAccount(ctx context.Context, by Actor, r AccountRequest, id sto
 		if err != nil {
 			return err
 		}
+		if err := h.withinBox(tx, by, box); err != nil {
+			return err
+		}
 		a, err := h.accountFor(tx, box, p, id, keyed)
 		if err != nil {
 			return err
@@ -291,6 +294,11 @@ func (h *Hub) Accounts(ctx context.Context, by Actor, box string) ([]AccountView
 			return fmt.Errorf("listing accounts: %w", err)
 		}
 		for _, a := range all {
+			if err := h.withinBox(tx, by, a.Mailbox); failed(err) {
+				continue
+			} else if err != nil {
+				return err
+			}
 			view, err := h.accountView(tx, a)
 			if err != nil {
 				return err
@@ -315,6 +323,9 @@ func (h *Hub) RevokeAccount(ctx context.Context, by Actor, r AccountRevoke) (Acc
 		}
 		if err != nil {
 			return fmt.Errorf("looking up an account: %w", err)
+		}
+		if err := h.withinBox(tx, by, a.Mailbox); err != nil {
+			return err
 		}
 		id = a.ID
 		found := false

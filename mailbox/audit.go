@@ -65,6 +65,9 @@ func (h *Hub) Audit(ctx context.Context, by Actor, q AuditQuery) (AuditPage, err
 	if err != nil {
 		return AuditPage{}, err
 	}
+	if err := h.withinPathway(ctx, by, s.code); err != nil {
+		return AuditPage{}, err
+	}
 	limit := auditPage
 	if q.Limit > 0 {
 		limit = min(limit, q.Limit)

@@ -32,6 +32,9 @@ func (h *Hub) AuditExport(ctx context.Context, by Actor, q AuditExport) (io.Read
 	if err != nil {
 		return nil, err
 	}
+	if err := h.withinPathway(ctx, by, scan.code); err != nil {
+		return nil, err
+	}
 	f := &auditFile{ctx: ctx, h: h, scan: scan, line: func(t *store.Trace) any { return auditView(t) }}
 	switch q.Format {
 	case "", AuditJSONL:

@@ -86,6 +86,9 @@ func (h *Hub) AuditSeen(ctx context.Context, by Actor, code string) (SeenReport,
 	if !identity.CheckCode(string(c)) {
 		return SeenReport{}, fail("pathway-code", map[string]any{"pathway": string(c)})
 	}
+	if err := h.withinPathway(ctx, by, c); err != nil {
+		return SeenReport{}, err
+	}
 	err := h.view(ctx, func(v store.View) (err error) {
 		s.p, err = v.Pathway(c)
 		return err

@@ -103,12 +103,14 @@ func (h *Hub) Boxes(ctx context.Context, by Actor, after string, limit int) ([]B
 			}
 			page = len(boxes)
 			for _, b := range boxes {
-				view, err := h.boxView(v, b)
+				next = b.Address
+				view, err := h.boxView(v, by, b)
 				if err != nil {
 					return err
 				}
-				views = append(views, view)
-				next = b.Address
+				if by.Programmes == nil || len(view.Pathways) > 0 {
+					views = append(views, view)
+				}
 			}
 			return nil
 		})
@@ -130,8 +132,11 @@ func (h *Hub) Box(ctx context.Context, by Actor, addr string) (BoxView, error) {
 		if err != nil {
 			return err
 		}
-		if view, err = h.boxView(tx, b); err != nil {
+		if view, err = h.boxView(tx, by, b); err != nil {
 			return err
+		}
+		if by.Programmes != nil && len(view.Pathways) == 0 {
+			return by.outside()
 		}
 		return h.trace(tx, by, "mailbox.read", "", "", outcomeDone, map[string]string{"domain": b.Address.Domain()})
 	})
@@ -144,6 +149,9 @@ func (h *Hub) UpdateBox(ctx context.Context, by Actor, r BoxUpdate) (BoxView, er
 	err := h.change(ctx, func(tx store.Tx) error {
 		b, err := h.boxNamed(tx, r.Mailbox)
 		if err != nil {
+			return err
+		}
+		if err := h.withinBox(tx, by, b.Address); err != nil {
 			return err
 		}
 		var fields []string
@@ -175,7 +183,7 @@ func (h *Hub) UpdateBox(ctx context.Context, by Actor, r BoxUpdate) (BoxView, er
 		if err := tx.PutBox(b); err != nil {
 			return fmt.Errorf("writing a box: %w", err)
 		}
-		if view, err = h.boxView(tx, b); err != nil {
+		if view, err = h.boxView(tx, by, b); err != nil {
 			return err
 		}
 		return h.trace(tx, by, "mailbox.updated", "", "", outcomeDone, map[string]string{"domain": b.Address.Domain(), "fields": strings.Join(fields, " ")})
@@ -196,7 +204,7 @@ func (h *Hub) boxNamed(v store.View, addr string) (*store.Box, error) {
 }
 
 // boxView shows a box with the members behind it, as CODE.mN.
-func (h *Hub) boxView(v store.View, b *store.Box) (BoxView, error) {
+func (h *Hub) boxView(v store.View, by Actor, b *store.Box) (BoxView, error) {
 	view := BoxView{
 		Mailbox: h.shownBox(b.Address), Type: string(b.Type), Name: b.Name, Establishment: b.Establishment,
 		Software: b.Software || b.Type == store.BoxAPP, CopyBack: !b.NoCopyBack,
@@ -212,6 +220,9 @@ func (h *Hub) boxView(v store.View, b *store.Box) (BoxView, error) {
 		p, err := v.Pathway(code)
 		if err != nil {
 			return view, fmt.Errorf("reading pathway %s: %w", code, err)
+		}
+		if !by.may(p.Programme) {
+			continue
 		}
 		member := false
 		for i := range p.Members {

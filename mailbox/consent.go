@@ -51,7 +51,7 @@ func (h *Hub) RecordConsent(ctx context.Context, by Actor, r ConsentRequest) ([]
 	}
 	var views []ConsentView
 	err = h.change(ctx, func(tx store.Tx) error {
-		p, err := liveNamed(tx, r.Pathway)
+		p, err := liveNamed(tx, by, r.Pathway)
 		if err != nil {
 			return err
 		}
@@ -92,7 +92,7 @@ func (h *Hub) WithdrawConsent(ctx context.Context, by Actor, r WithdrawRequest) 
 	}
 	var views []ConsentView
 	err := h.change(ctx, func(tx store.Tx) error {
-		p, err := pathwayNamed(tx, r.Pathway)
+		p, err := pathwayNamed(tx, by, r.Pathway)
 		if err != nil {
 			return err
 		}
@@ -165,7 +165,7 @@ func withdrawConsent(p *store.Pathway, of store.MemberID, at time.Time, r Withdr
 func (h *Hub) Consents(ctx context.Context, by Actor, code string) ([]ConsentView, error) {
 	var views []ConsentView
 	err := h.change(ctx, func(tx store.Tx) error {
-		p, err := pathwayNamed(tx, code)
+		p, err := pathwayNamed(tx, by, code)
 		if err != nil {
 			return err
 		}

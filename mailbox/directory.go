@@ -53,7 +53,7 @@ func (h *Hub) ImportDirectory(ctx context.Context, by Actor, q DirectoryImport, 
 			if err != nil {
 				return err
 			}
-			shown, err := h.boxView(v, box)
+			shown, err := h.boxView(v, by, box)
 			if err != nil {
 				return err
 			}

@@ -20,7 +20,7 @@ import (
 // and why. It is the same code that decides about real mail; nothing is kept
 // but the trace that somebody asked. from overrides the sender's address.
 func (h *Hub) Explain(ctx context.Context, by Actor, code, from string, mail io.Reader) (ExplainView, error) {
-	in, err := h.hypothetical(ctx, code, from, mail)
+	in, err := h.hypothetical(ctx, by, code, from, mail)
 	if err != nil {
 		return ExplainView{}, err
 	}
@@ -44,7 +44,7 @@ func (h *Hub) Explain(ctx context.Context, by Actor, code, from string, mail io.
 }
 
 // hypothetical reads a mail as if it had come in, without keeping it.
-func (h *Hub) hypothetical(ctx context.Context, code, from string, mail io.Reader) (*incoming, error) {
+func (h *Hub) hypothetical(ctx context.Context, by Actor, code, from string, mail io.Reader) (*incoming, error) {
 	limit := h.o.MaxMessage
 	if limit <= 0 {
 		limit = 64 << 20
@@ -81,7 +81,14 @@ func (h *Hub) hypothetical(ctx context.Context, code, from string, mail io.Reade
 		if errors.As(err, &no) {
 			return fail("pathway-unknown", map[string]any{"pathway": code})
 		}
+		if err != nil {
+			return err
+		}
 		in.env.Rcpts = []Recipient{r}
+		may, err := by.mayPathway(v, r.Pathway)
+		if err == nil && !may {
+			return by.outside()
+		}
 		return err
 	})
 	return in, err

@@ -30,7 +30,7 @@ type ExportRequest struct {
 // sent twice is in it once.
 func (h *Hub) Export(ctx context.Context, by Actor, q ExportRequest) (io.ReadCloser, error) {
 	x := &export{h: h, wanted: make(map[string]bool), seen: make(map[string]bool)}
-	if err := x.choose(ctx, q); err != nil {
+	if err := x.choose(ctx, by, q); err != nil {
 		return nil, err
 	}
 	// Traced before the first byte leaves.
@@ -61,9 +61,9 @@ type exported struct {
 	n int // its index in the message
 }
 
-func (x *export) choose(ctx context.Context, q ExportRequest) error {
+func (x *export) choose(ctx context.Context, by Actor, q ExportRequest) error {
 	err := x.h.view(ctx, func(v store.View) (err error) {
-		x.p, err = liveNamed(v, q.Pathway)
+		x.p, err = liveNamed(v, by, q.Pathway)
 		return err
 	})
 	if err != nil {

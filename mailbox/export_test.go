@@ -180,7 +180,7 @@ func TestExportBrokenOff(t *testing.T) {
 
 	// A message that cannot be read must not end an archive as if it were whole.
 	x := &export{h: h.Hub, wanted: map[string]bool{}, seen: map[string]bool{}}
-	if err := x.choose(t.Context(), ExportRequest{Pathway: string(h.child)}); err != nil {
+	if err := x.choose(t.Context(), testActor, ExportRequest{Pathway: string(h.child)}); err != nil {
 		t.Fatal(err)
 	}
 	x.found[0].m.Blob.Sum, x.found[0].m.Blob.Offset = []byte("other"), x.found[0].m.Blob.Offset+1

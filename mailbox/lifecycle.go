@@ -51,7 +51,7 @@ func (h *Hub) changeStatus(ctx context.Context, by Actor, r StatusChange, to sto
 	}
 	var view PathwayView
 	err := h.change(ctx, func(tx store.Tx) error {
-		p, err := liveNamed(tx, r.Pathway)
+		p, err := liveNamed(tx, by, r.Pathway)
 		if err != nil {
 			return err
 		}

@@ -396,10 +396,8 @@ func (t *attempt) passed(ctx context.Context, a *Account) error {
 		if err := t.putAccount(tx, rec); err != nil {
 			return err
 		}
-		return tx.Trace(store.Trace{
-			Family: store.Technical, At: t.o.Now(), Actor: a.actor("").Name, Where: t.Where.String(), Action: "account.login",
-			Object: string(a.ID), Outcome: outcomeDone, Detail: map[string]string{"by": string(t.By), "credential": a.Credential, "via": string(t.Via)},
-		})
+		return t.trace(tx, a.actor(t.Where.String()), "account.login", "", string(a.ID), outcomeDone,
+			map[string]string{"by": string(t.By), "credential": a.Credential, "via": string(t.Via)})
 	})
 	if err != nil {
 		return err
@@ -434,10 +432,8 @@ func (t *attempt) failed(ctx context.Context) {
 		if !real {
 			return nil // committing takes as long
 		}
-		return tx.Trace(store.Trace{
-			Family: store.Technical, At: now, Actor: "unknown", Where: t.Where.String(), Action: "account.slowed",
-			Object: string(rec.ID), Outcome: outcomeRefused, Detail: map[string]string{"by": string(t.By), "via": string(t.Via)},
-		})
+		return t.trace(tx, Actor{Name: "unknown", Where: t.Where.String()}, "account.slowed", "", string(rec.ID), outcomeRefused,
+			map[string]string{"by": string(t.By), "via": string(t.Via)})
 	})
 	if err != nil {
 		t.log.Error("tracing failed logins failed", "error", err)

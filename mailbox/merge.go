@@ -25,11 +25,11 @@ func (h *Hub) MergePathways(ctx context.Context, by Actor, from, into string) (P
 	var view PathwayView
 	var timer store.Item
 	err := h.change(ctx, func(tx store.Tx) error {
-		a, err := liveNamed(tx, from)
+		a, err := liveNamed(tx, by, from)
 		if err != nil {
 			return err
 		}
-		b, err := liveNamed(tx, into)
+		b, err := liveNamed(tx, by, into)
 		if err != nil {
 			return err
 		}

@@ -48,7 +48,7 @@ type post struct {
 func (h *Hub) onMessage(ctx context.Context, by Actor, id, action string, fn func(*post) error) (MessageView, error) {
 	var view MessageView
 	err := h.change(ctx, func(tx store.Tx) error {
-		c, err := h.postNamed(tx, id)
+		c, err := h.postNamed(tx, by, id)
 		if err != nil {
 			return err
 		}
@@ -65,7 +65,7 @@ func (h *Hub) onMessage(ctx context.Context, by Actor, id, action string, fn fun
 }
 
 // postNamed finds a message by the hub's own id.
-func (h *Hub) postNamed(v store.View, id string) (*post, error) {
+func (h *Hub) postNamed(v store.View, by Actor, id string) (*post, error) {
 	key := store.MessageID(strings.ToLower(strings.TrimSpace(id)))
 	code, err := v.Locate(key)
 	c := &post{}
@@ -80,6 +80,9 @@ func (h *Hub) postNamed(v store.View, id string) (*post, error) {
 	}
 	if c.p, err = v.Pathway(code); err != nil {
 		return nil, fmt.Errorf("reading pathway %s: %w", code, err)
+	}
+	if err := by.within(c.p.Programme); err != nil {
+		return nil, err
 	}
 	c.prog, err = h.programme(c.p.Programme)
 	if err != nil && !errors.Is(err, ErrNoProgramme) {

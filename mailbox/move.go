@@ -27,13 +27,13 @@ func (h *Hub) MoveMessage(ctx context.Context, by Actor, r MessageRequest) (Mess
 	)
 	err := h.view(ctx, func(v store.View) error {
 		var err error
-		if c, err = h.postNamed(v, r.Message); err != nil {
+		if c, err = h.postNamed(v, by, r.Message); err != nil {
 			return err
 		}
 		if err := c.correctable(); err != nil {
 			return err
 		}
-		if to, err = h.takesMail(v, r); err != nil {
+		if to, err = h.takesMail(v, by, r); err != nil {
 			return err
 		}
 		if to.Code == c.p.Code {
@@ -68,8 +68,8 @@ func (h *Hub) MoveMessage(ctx context.Context, by Actor, r MessageRequest) (Mess
 
 // takesMail finds the pathway a request names, and checks that it takes mail
 // and knows the member and rubrics named.
-func (h *Hub) takesMail(v store.View, r MessageRequest) (*store.Pathway, error) {
-	p, err := liveNamed(v, r.Pathway)
+func (h *Hub) takesMail(v store.View, by Actor, r MessageRequest) (*store.Pathway, error) {
+	p, err := liveNamed(v, by, r.Pathway)
 	if err != nil {
 		return nil, err
 	}
@@ -182,7 +182,7 @@ func (h *Hub) recopy(ctx context.Context, m *store.Message) (store.Draft, error)
 func (h *Hub) linkMoved(ctx context.Context, by Actor, id store.MessageID, to store.MessageRef) (MessageView, error) {
 	var view MessageView
 	err := h.change(ctx, func(tx store.Tx) error {
-		c, err := h.postNamed(tx, string(id))
+		c, err := h.postNamed(tx, by, string(id))
 		if err != nil {
 			return err
 		}
@@ -192,7 +192,7 @@ func (h *Hub) linkMoved(ctx context.Context, by Actor, id store.MessageID, to st
 				return fmt.Errorf("writing message %s: %w", id, err)
 			}
 		}
-		moved, err := h.postNamed(tx, string(to.Message))
+		moved, err := h.postNamed(tx, by, string(to.Message))
 		if err != nil {
 			return err
 		}

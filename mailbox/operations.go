@@ -101,7 +101,7 @@ func (h *Hub) change(ctx context.Context, fn func(store.Tx) error) error {
 
 // pathwayNamed reads the pathway of a code as people type it. The record is a
 // copy that may be changed and put.
-func pathwayNamed(v store.View, code string) (*store.Pathway, error) {
+func pathwayNamed(v store.View, by Actor, code string) (*store.Pathway, error) {
 	c := store.PathwayCode(strings.ToLower(strings.TrimSpace(code)))
 	if c == "" {
 		return nil, fail("pathway-missing", nil)
@@ -116,12 +116,12 @@ func pathwayNamed(v store.View, code string) (*store.Pathway, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading pathway %s: %w", c, err)
 	}
-	return p, nil
+	return p, by.within(p.Programme)
 }
 
 // liveNamed is pathwayNamed for what may still be changed.
-func liveNamed(v store.View, code string) (*store.Pathway, error) {
-	p, err := pathwayNamed(v, code)
+func liveNamed(v store.View, by Actor, code string) (*store.Pathway, error) {
+	p, err := pathwayNamed(v, by, code)
 	if err != nil {
 		return nil, err
 	}

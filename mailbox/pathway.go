@@ -22,6 +22,9 @@ func (h *Hub) Include(ctx context.Context, by Actor, r IncludeRequest) (PathwayV
 	if prog == nil {
 		return PathwayView{}, fail("programme-unknown", map[string]any{"programme": r.Programme})
 	}
+	if err := by.within(prog.ID); err != nil {
+		return PathwayView{}, err
+	}
 	p := &store.Pathway{Programme: prog.ID, Status: store.PathwayOpen, NextMember: 1, Created: h.o.Now()}
 	if err := lines("family_name", &r.FamilyName, "given_name", &r.GivenName, "establishment", &r.Establishment, "phone", &r.Phone); err != nil {
 		return PathwayView{}, err
@@ -201,7 +204,7 @@ func (h *Hub) patient(family, given, birth, sex, ins, oid string) (store.Patient
 func (h *Hub) UpdatePathway(ctx context.Context, by Actor, r PathwayUpdate) (PathwayView, error) {
 	var view PathwayView
 	err := h.change(ctx, func(tx store.Tx) error {
-		p, err := liveNamed(tx, r.Pathway)
+		p, err := liveNamed(tx, by, r.Pathway)
 		if err != nil {
 			return err
 		}

@@ -15,7 +15,7 @@ import (
 func (h *Hub) Pathway(ctx context.Context, by Actor, code string) (PathwayView, error) {
 	var view PathwayView
 	err := h.change(ctx, func(tx store.Tx) error {
-		p, err := pathwayNamed(tx, code)
+		p, err := pathwayNamed(tx, by, code)
 		if err != nil {
 			return err
 		}
@@ -34,7 +34,7 @@ const listPage = 200
 func (h *Hub) Pathways(ctx context.Context, by Actor, f PathwayFilter) ([]PathwayView, error) {
 	views := []PathwayView{}
 	take := func(p *store.Pathway) bool {
-		if (f.Programme == "" || p.Programme == f.Programme) && (f.Status == "" || string(p.Status) == f.Status) {
+		if by.may(p.Programme) && (f.Programme == "" || p.Programme == f.Programme) && (f.Status == "" || string(p.Status) == f.Status) {
 			views = append(views, h.pathwayView(p))
 		}
 		return f.Limit <= 0 || len(views) < f.Limit

@@ -18,19 +18,29 @@ func (h *Hub) Queue(ctx context.Context, by Actor, f QueueFilter) ([]QueueView, 
 	views := []QueueView{}
 	box := store.NewAddress(f.Mailbox)
 	after := store.DeliveryID(f.After)
+	programmes := map[store.PathwayCode]bool{}
 	var codes []store.PathwayCode
 	for {
 		var page []*store.Delivery
 		err := h.view(ctx, func(v store.View) (err error) {
-			page, err = v.DeliveryList(after, listPage)
-			return err
+			if page, err = v.DeliveryList(after, listPage); err != nil {
+				return err
+			}
+			for _, d := range page {
+				if _, known := programmes[d.Pathway]; !known {
+					if programmes[d.Pathway], err = by.mayPathway(v, d.Pathway); err != nil {
+						return err
+					}
+				}
+			}
+			return nil
 		})
 		if err != nil {
 			return nil, fmt.Errorf("listing the queue: %w", err)
 		}
 		for _, d := range page {
 			after = d.ID
-			if f.Pathway != "" && string(d.Pathway) != strings.ToLower(f.Pathway) || box != "" && d.Mailbox != box || f.State != "" && string(d.State) != f.State {
+			if !programmes[d.Pathway] || f.Pathway != "" && string(d.Pathway) != strings.ToLower(f.Pathway) || box != "" && d.Mailbox != box || f.State != "" && string(d.State) != f.State {
 				continue
 			}
 			views = append(views, h.queueView(d))
@@ -118,6 +128,11 @@ func (h *Hub) onDelivery(ctx context.Context, by Actor, id, action string, fn fu
 		}
 		if err != nil {
 			return fmt.Errorf("reading delivery %s: %w", key, err)
+		}
+		if may, err := by.mayPathway(tx, d.Pathway); err != nil {
+			return err
+		} else if !may {
+			return by.outside()
 		}
 		if err := fn(tx, d); err != nil {
 			return err

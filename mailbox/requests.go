@@ -4,14 +4,6 @@ package mailbox
 // API and, with hyphens, as the flags of the command line. Every request is
 // made by an Actor, who goes into the trace.
 
-// Actor is who asks: a coordinator at the CLI, known by the Unix peer
-// credentials or the client certificate of the admin connection.
-type Actor struct {
-	Name     string // "unix:1000(jeanne)", a certificate's name
-	Where    string // socket, network address
-	OnBehalf string // for whom, where that is somebody else: "member:m1", "box"
-}
-
 // IncludeRequest includes a patient: makes a pathway.
 type IncludeRequest struct {
 	Programme     string `json:"programme"`

@@ -27,7 +27,7 @@ func (h *Hub) AddMember(ctx context.Context, by Actor, r MemberRequest) (MemberV
 	}
 	var view MemberView
 	err := h.change(ctx, func(tx store.Tx) error {
-		p, err := liveNamed(tx, r.Pathway)
+		p, err := liveNamed(tx, by, r.Pathway)
 		if err != nil {
 			return err
 		}
@@ -174,7 +174,7 @@ func (h *Hub) UpdateMember(ctx context.Context, by Actor, r MemberUpdate) (Membe
 		listed = h.listedType(store.NewAddress(*r.Mailbox))
 	}
 	err := h.change(ctx, func(tx store.Tx) error {
-		p, err := liveNamed(tx, r.Pathway)
+		p, err := liveNamed(tx, by, r.Pathway)
 		if err != nil {
 			return err
 		}
@@ -315,7 +315,7 @@ func (h *Hub) RemoveMember(ctx context.Context, by Actor, r MemberRemoval) (Memb
 	}
 	var view MemberView
 	err := h.change(ctx, func(tx store.Tx) error {
-		p, err := liveNamed(tx, r.Pathway)
+		p, err := liveNamed(tx, by, r.Pathway)
 		if err != nil {
 			return err
 		}

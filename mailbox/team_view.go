@@ -17,7 +17,7 @@ func (h *Hub) Team(ctx context.Context, by Actor, code string, history bool) ([]
 	var views []MemberView
 	err := h.change(ctx, func(tx store.Tx) error {
 		views = []MemberView{}
-		p, err := pathwayNamed(tx, code)
+		p, err := pathwayNamed(tx, by, code)
 		if err != nil {
 			return err
 		}

@@ -66,7 +66,7 @@ func (h *Hub) ImportTeam(ctx context.Context, by Actor, code string, table io.Re
 	var tried store.PathwayCode
 	err = h.change(ctx, func(tx store.Tx) error {
 		views = []MemberView{}
-		p, err := liveNamed(tx, code)
+		p, err := liveNamed(tx, by, code)
 		if err != nil {
 			return err
 		}

@@ -22,7 +22,7 @@ func (h *Hub) Thread(ctx context.Context, by Actor, code, asMember string) (Thre
 	)
 	err := h.view(ctx, func(v store.View) error {
 		var err error
-		p, err = pathwayNamed(v, code)
+		p, err = pathwayNamed(v, by, code)
 		return err
 	})
 	if err != nil {

@@ -30,7 +30,9 @@ func (h *Hub) TriageList(ctx context.Context, by Actor) ([]HeldView, error) {
 		}
 		for _, held := range page {
 			after = held.ID
-			views = append(views, h.heldView(held))
+			if by.mayHeld(held) {
+				views = append(views, h.heldView(held))
+			}
 			if codes = append(codes, held.Candidates...); held.Addressed != "" {
 				codes = append(codes, held.Addressed)
 			}
@@ -47,7 +49,7 @@ const heldText = 2000
 // Held shows a held message: who sent it, why it waits, how its text begins and
 // what it carries.
 func (h *Hub) Held(ctx context.Context, by Actor, id string) (HeldView, error) {
-	held, err := h.heldNamed(ctx, id)
+	held, err := h.heldNamed(ctx, by, id)
 	if err != nil {
 		return HeldView{}, err
 	}
@@ -69,7 +71,7 @@ func (h *Hub) Held(ctx context.Context, by Actor, id string) (HeldView, error) {
 
 // RawHeld gives the bytes of a held message as received; close it.
 func (h *Hub) RawHeld(ctx context.Context, by Actor, id string) (io.ReadCloser, error) {
-	held, err := h.heldNamed(ctx, id)
+	held, err := h.heldNamed(ctx, by, id)
 	if err != nil {
 		return nil, err
 	}
@@ -79,16 +81,16 @@ func (h *Hub) RawHeld(ctx context.Context, by Actor, id string) (io.ReadCloser, 
 	return h.store.Open(ctx, *held.Blob)
 }
 
-func (h *Hub) heldNamed(ctx context.Context, id string) (*store.Held, error) {
+func (h *Hub) heldNamed(ctx context.Context, by Actor, id string) (*store.Held, error) {
 	var held *store.Held
 	err := h.view(ctx, func(v store.View) (err error) {
-		held, err = heldOf(v, id)
+		held, err = heldOf(v, by, id)
 		return err
 	})
 	return held, err
 }
 
-func heldOf(v store.View, id string) (*store.Held, error) {
+func heldOf(v store.View, by Actor, id string) (*store.Held, error) {
 	key := store.HeldID(strings.ToLower(strings.TrimSpace(id)))
 	held, err := v.Held(key)
 	if errors.Is(err, store.ErrNotFound) {
@@ -96,6 +98,9 @@ func heldOf(v store.View, id string) (*store.Held, error) {
 	}
 	if err != nil {
 		return nil, fmt.Errorf("reading held message %s: %w", key, err)
+	}
+	if !by.mayHeld(held) {
+		return nil, by.outside()
 	}
 	return held, nil
 }
@@ -116,7 +121,7 @@ func (h *Hub) heldView(held *store.Held) HeldView {
 // withdrawn refuses it, and another reason than those decided here may hold it
 // again.
 func (h *Hub) Assign(ctx context.Context, by Actor, r TriageRequest) (Receipt, error) {
-	held, err := h.heldNamed(ctx, r.ID)
+	held, err := h.heldNamed(ctx, by, r.ID)
 	if err != nil {
 		return Receipt{}, err
 	}
@@ -129,7 +134,7 @@ func (h *Hub) Assign(ctx context.Context, by Actor, r TriageRequest) (Receipt, e
 // Release lets a held message go where it was addressed: somebody has looked at
 // what held it. What only a consent, an opening or a name can mend is refused.
 func (h *Hub) Release(ctx context.Context, by Actor, r TriageRequest) (Receipt, error) {
-	held, err := h.heldNamed(ctx, r.ID)
+	held, err := h.heldNamed(ctx, by, r.ID)
 	if err != nil {
 		return Receipt{}, err
 	}
@@ -161,7 +166,7 @@ func settledBy(held *store.Held, to store.PathwayCode) []string {
 func (h *Hub) decided(ctx context.Context, by Actor, held *store.Held, r TriageRequest, action string) (Receipt, error) {
 	var to *store.Pathway
 	err := h.view(ctx, func(v store.View) (err error) {
-		to, err = h.takesMail(v, MessageRequest{Pathway: r.Pathway, Member: r.Member, Rubrics: r.Rubrics})
+		to, err = h.takesMail(v, by, MessageRequest{Pathway: r.Pathway, Member: r.Member, Rubrics: r.Rubrics})
 		return err
 	})
 	if err == nil {
@@ -216,7 +221,7 @@ func (h *Hub) Reject(ctx context.Context, by Actor, r TriageRequest) error {
 	}
 	var gone store.HeldID
 	err = h.change(ctx, func(tx store.Tx) error {
-		held, err := heldOf(tx, r.ID)
+		held, err := heldOf(tx, by, r.ID)
 		if err != nil {
 			return err
 		}
