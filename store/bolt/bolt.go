@@ -103,10 +103,12 @@ type Store struct {
 
 	// Owned by the committer.
 	state state
-	seg   *segment // segment being appended to; nil: open or begin one
-	fault error    // sticky: nothing can be written any more until a restart
-	full  bool     // the last write failed for want of room
+	seg   *segment    // segment being appended to; nil: open or begin one
+	fault error       // sticky: nothing can be written any more until a restart
+	torn  atomic.Bool // a page of the index is not what bbolt wrote: see fence.go
+	full  bool        // the last write failed for want of room
 
+	stuck    bool         // a write transaction of bbolt could not be ended
 	unlogged []loggedRow  // rows of the index that wait for the segment
 	ended    []segmentEnd // segments left behind, which the index does not know yet
 	rejoined []uint64     // see headRow
@@ -188,10 +190,10 @@ func Open(o Options) (*Store, error) {
 	if o.readOnly {
 		start = s.startReading
 	}
-	if err := start(); err != nil {
+	if err := s.fenced(start); err != nil {
 		s.segs.close()
 		if s.db != nil {
-			s.db.Close()
+			_ = s.fenced(s.db.Close)
 		}
 		return nil, fmt.Errorf("opening store: %w", err)
 	}
@@ -297,7 +299,7 @@ func (s *Store) View(ctx context.Context, fn func(store.View) error) error {
 		return fmt.Errorf("reading the index: %w", fault(err))
 	}
 	defer btx.Rollback()
-	return fn(&view{s: s, tx: btx})
+	return s.fenced(func() error { return fn(&view{s: s, tx: btx}) })
 }
 
 // Close implements [store.Store].
@@ -307,8 +309,8 @@ func (s *Store) Close() error {
 	s.dbMu.Lock()
 	defer s.dbMu.Unlock()
 	var err error
-	if s.db != nil && s.fault == nil {
-		err = s.logRest()
+	if s.db != nil && s.fault == nil && !s.torn.Load() {
+		err = s.fenced(s.logRest)
 	}
 	if s.seg != nil {
 		// What was set aside beyond the last record is given back.
@@ -321,9 +323,12 @@ func (s *Store) Close() error {
 	}
 	s.segs.close()
 	if s.db != nil {
-		s.noteClosed(err == nil)
-		if cerr := s.db.Close(); err == nil {
-			err = cerr
+		inOrder := err == nil
+		_ = s.fenced(func() error { s.noteClosed(inOrder); return nil })
+		if !s.stuck {
+			if cerr := s.db.Close(); err == nil {
+				err = cerr
+			}
 		}
 	}
 	if err != nil {

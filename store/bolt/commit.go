@@ -77,7 +77,7 @@ func (s *Store) Commit(ctx context.Context, fn func(store.Tx) error) error {
 func (r *request) run(t *tx) {
 	err := error(errUnwound)
 	defer func() { r.ran <- err }()
-	err = r.fn(t)
+	err = t.s.fenced(func() error { return r.fn(t) })
 }
 
 // commitLoop is the committer.
@@ -145,7 +145,15 @@ func (s *Store) attempt(todo []*request, more bool) []*request {
 		if !r.take() {
 			continue
 		}
-		if err := g.run(r); err != nil {
+		err := g.run(r)
+		if g.broken {
+			g.rollback()
+			for _, r := range append(ran, r) {
+				r.done <- fmt.Errorf("committing: %w", errTorn)
+			}
+			return nil
+		}
+		if err != nil {
 			r.done <- err
 			continue
 		}
@@ -200,6 +208,9 @@ func (s *Store) attempt(todo []*request, more bool) []*request {
 func (s *Store) ready() error {
 	if s.fault != nil {
 		return fmt.Errorf("committing: %w", s.fault)
+	}
+	if s.torn.Load() {
+		return fmt.Errorf("committing: %w", errTorn)
 	}
 	if s.full {
 		const least = 256 << 10

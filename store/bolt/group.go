@@ -20,6 +20,7 @@ type group struct {
 	rows  []loggedRow
 	undo  []func() // what to put back in callers' records if nothing is kept
 
+	broken  bool // what a failed request wrote could not be undone
 	changes bool // something was written to the index
 	urgent  bool // the rows may not wait for another group
 	logs    bool // the rows, and all that waited, are among parts
@@ -46,9 +47,7 @@ func (g *group) run(r *request) error {
 	r.turn <- t
 	err := <-r.ran
 	if err != nil {
-		if uerr := t.undoAll(); uerr != nil && err == nil {
-			err = uerr
-		}
+		g.broken = g.s.fenced(t.undoAll) != nil
 		return err
 	}
 	g.changes = g.changes || len(t.log) > 0
@@ -66,9 +65,17 @@ func (g *group) run(r *request) error {
 func (g *group) changed() bool { return g.changes || g.size > 0 }
 
 func (g *group) rollback() {
-	_ = g.btx.Rollback()
+	g.endIndex()
 	for i := len(g.undo) - 1; i >= 0; i-- {
 		g.undo[i]()
+	}
+}
+
+// endIndex ends the transaction of bbolt. Where a torn page does not let it end,
+// the index is not even closed: that would wait for it.
+func (g *group) endIndex() {
+	if g.s.fenced(g.btx.Rollback) == errTorn {
+		g.s.stuck = true
 	}
 }
 
@@ -110,20 +117,24 @@ func (s *Store) cutSegment() {
 // longer fits the file, and it is opened anew.
 func (g *group) commitIndex() error {
 	s := g.s
-	if err := g.writeState(); err != nil {
+	if err := s.fenced(g.writeState); err != nil {
 		g.rollback()
 		s.cutSegment()
 		return err
 	}
 	id := g.btx.ID()
-	err := g.btx.Commit()
+	err := s.fenced(g.btx.Commit)
 	if err == nil {
 		return nil
 	}
 	for i := len(g.undo) - 1; i >= 0; i-- {
 		g.undo[i]()
 	}
-	_ = g.btx.Rollback() // no more than bbolt did itself
+	g.endIndex() // no more than bbolt did itself
+	if s.torn.Load() { // nothing was written yet
+		s.cutSegment()
+		return err
+	}
 	if s.indexAt() != id-1 {
 		if rerr := s.reopen(); rerr != nil {
 			s.log.Error("opening the index again", "err", rerr)

@@ -3,6 +3,8 @@ package bolt
 import (
 	"errors"
 	"fmt"
+	"io/fs"
+	"os"
 	"path/filepath"
 
 	bolt "go.etcd.io/bbolt"
@@ -11,18 +13,34 @@ import (
 	"github.com/relais-sante/relais/store"
 )
 
+const indexName = "index.db"
+
 func (s *Store) openIndex() (*bolt.DB, error) {
-	db, err := bolt.Open(filepath.Join(s.o.Dir, "index.db"), 0o600, &bolt.Options{
-		Timeout:         s.o.LockTimeout,
-		NoFreelistSync:  true,
-		FreelistType:    bolt.FreelistMapType,
-		InitialMmapSize: s.o.InitialMmapSize,
-		MaxSize:         s.o.MaxIndexBytes,
-		NoStatistics:    true,
-		OpenFile:        s.o.files.OpenFile,
-		ReadOnly:        s.o.readOnly,
+	path := filepath.Join(s.o.Dir, indexName)
+	if err := s.soundPages(path); err != nil {
+		return nil, fmt.Errorf("opening index: %w", err)
+	}
+	file := &opened{files: s.o.files}
+	var db *bolt.DB
+	err := s.fenced(func() (err error) {
+		db, err = bolt.Open(path, 0o600, &bolt.Options{
+			Timeout:         s.o.LockTimeout,
+			NoFreelistSync:  true,
+			FreelistType:    bolt.FreelistMapType,
+			InitialMmapSize: s.o.InitialMmapSize,
+			MaxSize:         s.o.MaxIndexBytes,
+			NoStatistics:    true,
+			OpenFile:        file.OpenFile,
+			ReadOnly:        s.o.readOnly,
+		})
+		return err
 	})
+	if s.torn.Load() && file.last != nil {
+		file.last.Close() // and with it the lock
+	}
 	switch {
+	case errors.Is(err, store.ErrCorrupt):
+		return nil, fmt.Errorf("opening index: %w", err)
 	case errors.Is(err, berrors.ErrTimeout):
 		return nil, fmt.Errorf("locking index: another process has it open: %w", store.ErrUnavailable)
 	case errors.Is(err, berrors.ErrInvalid), errors.Is(err, berrors.ErrVersionMismatch), errors.Is(err, berrors.ErrChecksum):
@@ -33,13 +51,47 @@ func (s *Store) openIndex() (*bolt.DB, error) {
 	return db, nil
 }
 
+// soundPages checks the pages of an index that was not closed in order, before
+// bbolt looks for its free pages: it reads them all in a goroutine of its own,
+// where a torn one would end the program.
+func (s *Store) soundPages(path string) error {
+	f, err := s.o.files.OpenFile(path, os.O_RDONLY, 0)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fault(err)
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil || info.Size() == 0 {
+		return fault(err)
+	}
+	torn := error(nil)
+	p, err := openPages(f, info.Size(), func(f pageFault) {
+		if f.page > 1 && torn == nil { // of the two meta pages one does
+			torn = f
+		}
+	})
+	if err != nil || p.free != noFreeList {
+		return err
+	}
+	if err := p.walk(); err != nil {
+		return err
+	}
+	if torn != nil {
+		return fmt.Errorf("salvage it: %w", torn)
+	}
+	return nil
+}
+
 // noteClosed writes down that the store was closed in order, so that whatever
 // lies behind the end of a segment later is not the rest of a crash; and which
 // pages of the index are free. While the store runs that would be written anew
 // with each commit, so it is left out; but then a start has to read the whole
 // index (2 s for 3 GiB in the cache). Only after a crash it does.
 func (s *Store) noteClosed(inOrder bool) {
-	if s.db.IsReadOnly() || s.fault != nil {
+	if s.db.IsReadOnly() || s.fault != nil || s.torn.Load() {
 		return
 	}
 	s.db.NoFreelistSync = false
