@@ -124,8 +124,10 @@ func (d *draft) spill() error {
 		return fmt.Errorf("beginning a large segment: %w", err)
 	}
 	name := largePrefix + hex.EncodeToString(tag[:]) + segSuffix
+	d.s.segs.drafting(name, true)
 	f, err := d.s.o.files.OpenFile(d.s.segs.path(name), os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
+		d.s.segs.drafting(name, false)
 		return fmt.Errorf("beginning a large segment: %w", fault(err))
 	}
 	d.mu.Lock()
@@ -269,6 +271,7 @@ func (d *draft) keep() {
 	d.over = true
 	if d.large != nil {
 		d.large.Close()
+		d.s.segs.drafting(d.name, false)
 	}
 	d.giveBack()
 }
@@ -290,6 +293,7 @@ func (d *draft) Discard() {
 		if err := d.s.segs.remove(d.name); err != nil {
 			d.s.log.Warn("removing a discarded draft", "err", err)
 		}
+		d.s.segs.drafting(d.name, false)
 	}
 }
 

@@ -130,7 +130,7 @@ func (g *group) commitIndex() error {
 	for i := len(g.undo) - 1; i >= 0; i-- {
 		g.undo[i]()
 	}
-	g.endIndex() // no more than bbolt did itself
+	g.endIndex()       // no more than bbolt did itself
 	if s.torn.Load() { // nothing was written yet
 		s.cutSegment()
 		return err

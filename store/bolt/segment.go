@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"hash/crc32"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
@@ -213,6 +214,10 @@ type segments struct {
 
 	mu   sync.Mutex
 	open map[string]*segFile
+	// While a snapshot is open nothing is removed: what would be waits.
+	pins   int
+	waits  []string
+	drafts map[string]bool // large segments that no commit names yet
 }
 
 type segFile struct {
@@ -224,7 +229,7 @@ type segFile struct {
 const maxOpenSegments = 128
 
 func (g *segments) init(dir string, fs files) {
-	g.dir, g.files, g.open = dir, fs, map[string]*segFile{}
+	g.dir, g.files, g.open, g.drafts = dir, fs, map[string]*segFile{}, map[string]bool{}
 }
 
 func (g *segments) path(name string) string { return filepath.Join(g.dir, name) }
@@ -287,8 +292,58 @@ func (g *segments) remove(name string) error {
 			f.gone = true
 		}
 	}
+	pinned := g.pins > 0 && !g.drafts[name]
+	if pinned {
+		g.waits = append(g.waits, name)
+	}
 	g.mu.Unlock()
+	if pinned {
+		return nil
+	}
 	return os.Remove(g.path(name))
+}
+
+// pin keeps every segment until unpin, which gives those that waited to go once
+// nobody needs them any more.
+func (g *segments) pin() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.pins++
+}
+
+func (g *segments) unpin() []string {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.pins--; g.pins > 0 {
+		return nil
+	}
+	gone := g.waits
+	g.waits = nil
+	return gone
+}
+
+// drafting notes a large segment that is being written, until a commit names it
+// or it is discarded.
+func (g *segments) drafting(name string, is bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if is {
+		g.drafts[name] = true
+	} else {
+		delete(g.drafts, name)
+	}
+}
+
+// loose lists large segments that an index need not name: drafts, and those that
+// wait to go.
+func (g *segments) loose() map[string]bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	all := maps.Clone(g.drafts)
+	for _, name := range g.waits {
+		all[name] = true
+	}
+	return all
 }
 
 func (g *segments) close() {

@@ -6,6 +6,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"strings"
 
 	bolt "go.etcd.io/bbolt"
@@ -22,6 +23,9 @@ import (
 // wrong backup, a lost disk): then nothing is cut off and the store refuses to
 // open.
 func (s *Store) tidy() error {
+	if err := os.RemoveAll(filepath.Join(s.o.Dir, snapshotDir)); err != nil {
+		return fmt.Errorf("removing an old snapshot: %w", fault(err))
+	}
 	entries, err := os.ReadDir(s.segs.dir)
 	if err != nil {
 		return fmt.Errorf("listing segments: %w", fault(err))

@@ -49,6 +49,7 @@ type Keys struct {
 	idle    *sync.Cond // signalled when writing turns false
 	file    *os.File
 	end     int64 // of the durable records
+	torn    int64 // bytes behind them, where they were not cut off
 	rows    aeads
 	lookups *hasher // nil until the hub's own secret is there
 	macs    *hasher

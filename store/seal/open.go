@@ -30,8 +30,11 @@ type Options struct {
 	Recovery *pgp.Entity
 	// Copies are the folders that keystore and epoch are copied to (copies.go).
 	Copies []string
-	Rand   io.Reader        // default: crypto/rand
-	Now    func() time.Time // default: time.Now
+	// ReadOnly opens the keystore to look into it: nothing is cut off, made or
+	// taken up.
+	ReadOnly bool
+	Rand     io.Reader        // default: crypto/rand
+	Now      func() time.Time // default: time.Now
 
 	// at, for tests, is called between two steps of a rotation; an error ends it
 	// there as a crash would.
@@ -141,7 +144,11 @@ func Open(o Options) (*Keys, error) {
 	if err != nil {
 		return nil, fmt.Errorf("opening keystore: %w", err)
 	}
-	f, err := os.OpenFile(keystorePath(o.DataDir), os.O_RDWR, 0)
+	mode := os.O_RDWR
+	if o.ReadOnly {
+		mode = os.O_RDONLY
+	}
+	f, err := os.OpenFile(keystorePath(o.DataDir), mode, 0)
 	if err != nil {
 		return nil, fmt.Errorf("opening keystore: %w", err)
 	}
@@ -154,6 +161,14 @@ func Open(o Options) (*Keys, error) {
 	if err := k.load(); err != nil {
 		k.file.Close()
 		return nil, fmt.Errorf("opening keystore: %w", err)
+	}
+	if o.ReadOnly {
+		if !k.Has(hubOwner) {
+			k.file.Close()
+			return nil, fmt.Errorf("opening keystore: the hub's own key: %w", store.ErrNotFound)
+		}
+		k.index()
+		return k, nil
 	}
 	if err := k.NewKey(context.Background(), hubOwner); err != nil {
 		k.file.Close()
@@ -198,7 +213,8 @@ func (k *Keys) load() error {
 		return err
 	}
 	k.end = int64(storeHead + n)
-	if k.end < int64(len(b)) {
+	if k.torn = int64(len(b)) - k.end; k.torn > 0 && !k.o.ReadOnly {
+		k.torn = 0
 		if err := k.file.Truncate(k.end); err != nil {
 			return fmt.Errorf("cutting off a torn end: %w", err)
 		}

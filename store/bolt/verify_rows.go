@@ -1,0 +1,385 @@
+package bolt
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/binary"
+	"errors"
+	"slices"
+	"strconv"
+
+	"github.com/relais-sante/relais/store"
+)
+
+// rows reads every row of the index. What follows from a record must be there,
+// and what is there must follow from a record.
+func (c *verifier) rows() error {
+	checks := map[string]func(k, row []byte) error{
+		string(bucketPathways):   c.pathwayRow,
+		string(bucketThreads):    c.threadRow,
+		string(bucketLocated):    c.locatedRow,
+		string(bucketPatients):   c.lookupRow,
+		string(bucketTeams):      c.lookupRow,
+		string(bucketNames):      c.lookupRow,
+		string(bucketBoxes):      func(k, row []byte) error { return c.v.openOwned(bucketBoxes, k, row, new(store.Box)) },
+		string(bucketAccounts):   c.accountRow,
+		string(bucketLogins):     c.loginRow,
+		string(bucketIDs):        func(k, row []byte) error { return c.refRow(bucketIDs, k, row) },
+		string(bucketPrints):     func(k, row []byte) error { return c.refRow(bucketPrints, k, row) },
+		string(bucketDeliveries): c.deliveryRow,
+		string(bucketLive):       c.liveRow,
+		string(bucketHeld):       c.heldRow,
+		string(bucketHeldIndex):  c.heldIndexRow,
+		string(bucketHeldOf):     func(k, row []byte) error { return c.leadsTo(bucketHeld, k[min(len(k), handleSize):], row) },
+		string(bucketHeldPrints): func(_, row []byte) error { return c.leadsTo(bucketHeld, row[min(len(row), 1):], nil) },
+		string(bucketItems):      c.itemRow,
+		string(bucketDue):        c.dueRow,
+		string(bucketLeases):     func(k, row []byte) error { return c.leadsTo(bucketItems, k, row) },
+		string(bucketSettings):   func(k, row []byte) error { return c.v.open(bucketSettings, k, hubOwner, row, new([]byte)) },
+		string(bucketSegments):   func(k, row []byte) error { return c.v.open(bucketSegments, k, hubOwner, row, new(segmentEnd)) },
+		string(bucketReaders):    c.readerRow,
+	}
+	for _, bucket := range buckets {
+		b := c.v.bucket(bucket)
+		if b == nil {
+			c.flaw(store.FlawRecord, indexName, -1, "")
+			continue
+		}
+		if string(bucket) == string(bucketTraces) {
+			if err := c.traces(); err != nil {
+				return err
+			}
+			continue
+		}
+		check := checks[string(bucket)]
+		cur := b.Cursor()
+		for k, row := cur.First(); k != nil; k, row = cur.Next() {
+			c.out.Records++
+			if c.out.Records%1024 == 0 && c.ctx.Err() != nil {
+				return c.ctx.Err()
+			}
+			if check == nil {
+				continue
+			}
+			switch err := check(k, row); {
+			case err == nil:
+			case store.Gone(err):
+				c.out.Erased++
+			default:
+				c.flaw(store.FlawRecord, indexName, -1, id(k))
+			}
+		}
+	}
+	return nil
+}
+
+// misfit is a row that does not go with the others.
+var misfit = store.ErrCorrupt
+
+// there checks that rows that follow from a record are there.
+func (c *verifier) there(bucket []byte, keys ...[]byte) error {
+	b := c.v.bucket(bucket)
+	for _, k := range keys {
+		if b.Get(k) == nil {
+			return misfit
+		}
+	}
+	return nil
+}
+
+// leadsTo checks a row that only names a record, and says nothing else.
+func (c *verifier) leadsTo(bucket, key, row []byte) error {
+	if row != nil && !bytes.Equal(row, []byte{clearVersion}) {
+		return misfit
+	}
+	return c.there(bucket, key)
+}
+
+func (c *verifier) pathwayRow(k, row []byte) error {
+	if len(k) != handleSize {
+		return misfit
+	}
+	code, ok := c.v.pathwayOf(k)
+	if !ok {
+		return store.ErrErased
+	}
+	p := new(store.Pathway)
+	if err := c.v.open(bucketPathways, k, pathwayOwner(code), row, p); err != nil {
+		return err
+	}
+	if p.Code != code {
+		return misfit
+	}
+	lookups := func(bucket []byte, use string, list []string) error {
+		for _, s := range list {
+			if err := c.there(bucket, joined(c.v.lookup(use, s), k)); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	return errors.Join(
+		lookups(bucketPatients, "patient", nonEmpty(p.Patient.INS)),
+		lookups(bucketNames, "name", nonEmpty(p.Patient.NameKey)),
+		lookups(bucketTeams, "team", addresses(p)))
+}
+
+// lookupRow is of patients, teams and names.
+func (c *verifier) lookupRow(k, row []byte) error {
+	if len(k) != 16+handleSize {
+		return misfit
+	}
+	return c.leadsTo(bucketPathways, k[16:], row)
+}
+
+func (c *verifier) threadRow(k, row []byte) error {
+	if len(k) <= handleSize+1 {
+		return misfit
+	}
+	rest := k[handleSize+1:]
+	if k[handleSize] == 't' {
+		if len(rest) != 8 || len(row) != 2 {
+			return misfit
+		}
+		return nil // the trace may be purged: its retention is its own
+	}
+	code, ok := c.v.pathwayOf(k[:handleSize])
+	if !ok {
+		return store.ErrErased
+	}
+	switch k[handleSize] {
+	case kindThread:
+		if len(k) != handleSize+1+8+1 {
+			return misfit
+		}
+		if isMessage(k) {
+			return c.messageRow(code, k, row)
+		}
+		return errors.Join(
+			c.v.open(bucketThreads, k, pathwayOwner(code), row, new([]byte)),
+			c.there(bucketThreads, append(clone(k[:len(k)-1]), endMessage)))
+	case 'd':
+		return c.there(bucketDeliveries, row[min(1, len(row)):])
+	case 'f':
+		b, err := c.v.s.keys.OpenRow(nil, pathwayOwner(code), string(bucketThreads), k, row)
+		if err == nil && len(b) < 8 {
+			err = misfit
+		}
+		if err != nil {
+			return err
+		}
+		return c.there(bucketLocated, b[8:])
+	case 'r':
+		return c.v.open(bucketThreads, k, pathwayOwner(code), row, new(store.RubricState))
+	case kindUpdated:
+		return c.there(bucketLocated, row[min(1, len(row)):])
+	case 'w':
+		return c.there(bucketDeliveries, rest)
+	case 'v':
+		return nil
+	}
+	return misfit
+}
+
+func (c *verifier) messageRow(code store.PathwayCode, k, row []byte) error {
+	m := new(store.Message)
+	if err := c.v.open(bucketThreads, k, pathwayOwner(code), row, m); err != nil {
+		return err
+	}
+	c.blob(m.Blob, string(m.ID))
+	seq := k[handleSize+1 : handleSize+1+8]
+	located := c.v.bucket(bucketLocated).Get([]byte(m.ID))
+	if m.Pathway != code || m.Seq != binary.BigEndian.Uint64(seq) || len(located) < 1 || !bytes.Equal(located[1:], joined(k[:handleSize], seq)) {
+		return misfit
+	}
+	for _, f := range m.Filings {
+		if err := c.there(bucketThreads, c.v.threadKey(code, 'f', c.v.rubricHash(code, f.Rubric), u32(f.UID))); err != nil {
+			return err
+		}
+	}
+	for _, rfc := range ids(m) {
+		if refs, err := c.v.MessagesByID(rfc); err != nil || rfc != "" && len(refs) == 0 {
+			return errors.Join(err, misfit)
+		}
+	}
+	return c.there(bucketThreads, c.v.indexKey(code, seq))
+}
+
+func (c *verifier) locatedRow(_, row []byte) error {
+	if len(row) != 1+handleSize+8 {
+		return misfit
+	}
+	handle, seq := row[1:1+handleSize], row[1+handleSize:]
+	return c.there(bucketThreads, joined(handle, []byte{kindThread}, seq, []byte{endMessage}))
+}
+
+// refRow is a look-up that leads to a message.
+func (c *verifier) refRow(bucket, k, row []byte) error {
+	var ref store.MessageRef
+	if err := c.v.openOwned(bucket, k, row, &ref); err != nil {
+		return err
+	}
+	return c.there(bucketLocated, []byte(ref.Message))
+}
+
+func (c *verifier) deliveryRow(k, row []byte) error {
+	d := new(store.Delivery)
+	if err := c.v.openOwned(bucketDeliveries, k, row, d); err != nil {
+		return err
+	}
+	if string(d.ID) != string(k) {
+		return misfit
+	}
+	for _, half := range []byte{liveQueued, liveFailed} {
+		if (c.v.bucket(bucketLive).Get(append([]byte{half}, k...)) != nil) != (liveness(d.State) == half) {
+			return misfit
+		}
+	}
+	if d.Pathway != "" && liveness(d.State) != 0 {
+		return c.there(bucketThreads, c.v.threadKey(d.Pathway, 'w', k))
+	}
+	return nil
+}
+
+func (c *verifier) liveRow(k, row []byte) error {
+	if len(k) < 2 || k[0] != liveQueued && k[0] != liveFailed {
+		return misfit
+	}
+	return c.leadsTo(bucketDeliveries, k[1:], row)
+}
+
+func (c *verifier) heldRow(k, row []byte) error {
+	h := new(store.Held)
+	if err := c.v.open(bucketHeld, k, triageOwner(store.HeldID(k)), row, h); err != nil {
+		return err
+	}
+	c.blob(h.Blob, string(k))
+	if string(h.ID) != string(k) {
+		return misfit
+	}
+	if h.Addressed != "" {
+		if err := c.there(bucketHeldOf, append(c.v.handle(h.Addressed), k...)); err != nil {
+			return err
+		}
+	}
+	return c.there(bucketHeldIndex, k)
+}
+
+func (c *verifier) heldIndexRow(k, row []byte) error {
+	return errors.Join(
+		c.v.open(bucketHeldIndex, k, triageOwner(store.HeldID(k)), row, new([]byte)),
+		c.there(bucketHeld, k))
+}
+
+func (c *verifier) itemRow(k, row []byte) error {
+	it := new(store.Item)
+	if err := c.v.open(bucketItems, k, hubOwner, row, it); err != nil {
+		return err
+	}
+	leased := c.v.bucket(bucketLeases).Get(k) != nil
+	if string(it.ID) != string(k) || leased != (it.Token != 0) {
+		return misfit
+	}
+	return c.there(bucketDue, dueKey(it))
+}
+
+func (c *verifier) dueRow(k, row []byte) error {
+	_, _, item, ok := parseDue(k)
+	if !ok {
+		return misfit
+	}
+	return c.leadsTo(bucketItems, []byte(item), row)
+}
+
+func (c *verifier) accountRow(k, row []byte) error {
+	a := new(store.Account)
+	if err := c.v.open(bucketAccounts, k, store.AccountID(k).Owner(), row, a); err != nil {
+		return err
+	}
+	if string(a.ID) != string(k) {
+		return misfit
+	}
+	return c.there(bucketLogins, c.v.lookup("username", a.Username), joined(c.v.lookup("account of box", string(a.Mailbox)), k))
+}
+
+func (c *verifier) loginRow(k, row []byte) error {
+	if len(k) > 16 {
+		return c.leadsTo(bucketAccounts, k[16:], row)
+	}
+	return c.there(bucketAccounts, row[min(1, len(row)):])
+}
+
+func (c *verifier) readerRow(k, row []byte) error {
+	if len(k) <= handleSize {
+		return misfit
+	}
+	o, ok := c.v.s.keys.OwnerOf([handleSize]byte(k[:handleSize]))
+	if !ok {
+		return store.ErrErased
+	}
+	var record any
+	m := new(store.Mail)
+	switch k[handleSize] {
+	case kindChange, kindMarkLog:
+		return nil
+	case kindEntry:
+		record = new(store.Entry)
+	case kindFolder:
+		record = new(store.Folder)
+	case kindMark:
+		record = new(store.ReaderMark)
+	case kindMail:
+		record = m
+	case kindReader:
+		record = new(store.Reader)
+	case kindMailIx:
+		record = new([]byte)
+	default:
+		return misfit
+	}
+	if err := c.v.open(bucketReaders, k, o, row, record); err != nil {
+		return err
+	}
+	if record == any(m) {
+		c.blob(m.Blob, string(m.ID))
+	}
+	return nil
+}
+
+// traces walks both chains.
+func (c *verifier) traces() error {
+	for _, family := range slices.Sorted(slices.Values([]byte{familyKeys[store.Application], familyKeys[store.Technical]})) {
+		var head chainHead
+		var last [32]byte
+		var count, seq uint64
+		herr := c.v.get(bucketHeads, []byte{family}, traceOwner, &head)
+		cur := c.v.bucket(bucketTraces).Cursor()
+		for k, row := cur.Seek([]byte{family}); hasPrefix(k, []byte{family}); k, row = cur.Next() {
+			c.out.Traces++
+			if c.out.Traces%1024 == 0 && c.ctx.Err() != nil {
+				return c.ctx.Err()
+			}
+			clear, err := c.v.s.keys.OpenRow(nil, traceOwner, string(bucketTraces), k, row)
+			var t store.Trace
+			if err == nil {
+				err = decode(bucketTraces, clear, &t)
+			}
+			if err != nil || len(k) != 9 || t.Seq != binary.BigEndian.Uint64(k[1:]) || count > 0 && !bytes.Equal(t.Prev, last[:]) {
+				c.flaw(store.FlawTrace, indexName, -1, traceID(k))
+			}
+			count, seq, last = count+1, t.Seq, sha256.Sum256(clear)
+		}
+		if herr != nil && (count > 0 || !store.Gone(herr)) || herr == nil && (head.Seq != seq || head.Hash != last || head.Count != count) {
+			c.flaw(store.FlawTrace, indexName, -1, "")
+		}
+	}
+	return nil
+}
+
+// traceID is the number of a trace.
+func traceID(k []byte) string {
+	if len(k) != 9 {
+		return ""
+	}
+	return strconv.FormatUint(binary.BigEndian.Uint64(k[1:]), 10)
+}
