@@ -108,10 +108,11 @@ type Store struct {
 	torn  atomic.Bool // a page of the index is not what bbolt wrote: see fence.go
 	full  bool        // the last write failed for want of room
 
-	stuck    bool         // a write transaction of bbolt could not be ended
-	unlogged []loggedRow  // rows of the index that wait for the segment
-	ended    []segmentEnd // segments left behind, which the index does not know yet
-	rejoined []uint64     // see headRow
+	stuck     bool         // a write transaction of bbolt could not be ended
+	indexFile *opened      // under db
+	unlogged  []loggedRow  // rows of the index that wait for the segment
+	ended     []segmentEnd // segments left behind, which the index does not know yet
+	rejoined  []uint64     // see headRow
 
 	published atomic.Pointer[state]
 	segs      segments
@@ -325,10 +326,10 @@ func (s *Store) Close() error {
 	if s.db != nil {
 		inOrder := err == nil
 		_ = s.fenced(func() error { s.noteClosed(inOrder); return nil })
-		if !s.stuck {
-			if cerr := s.db.Close(); err == nil {
-				err = cerr
-			}
+		if s.stuck {
+			s.indexFile.letGo() // all that can be given back
+		} else {
+			err = errors.Join(err, s.db.Close())
 		}
 	}
 	if err != nil {

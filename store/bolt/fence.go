@@ -7,6 +7,7 @@ import (
 	"runtime"
 	"runtime/debug"
 	"strings"
+	"syscall"
 
 	"github.com/relais-sante/relais/store"
 	"github.com/relais-sante/relais/store/journal"
@@ -70,6 +71,15 @@ func aboutPages(p any) bool {
 type opened struct {
 	files
 	last *os.File
+}
+
+// letGo closes the file and gives back its lock, which the mapping that stays
+// would keep.
+func (o *opened) letGo() {
+	if o != nil && o.last != nil {
+		_ = syscall.Flock(int(o.last.Fd()), syscall.LOCK_UN)
+		o.last.Close()
+	}
 }
 
 func (o *opened) OpenFile(name string, flag int, perm os.FileMode) (*os.File, error) {

@@ -35,8 +35,9 @@ func (s *Store) openIndex() (*bolt.DB, error) {
 		})
 		return err
 	})
-	if s.torn.Load() && file.last != nil {
-		file.last.Close() // and with it the lock
+	s.indexFile = file
+	if s.torn.Load() {
+		file.letGo()
 	}
 	switch {
 	case errors.Is(err, store.ErrCorrupt):

@@ -60,14 +60,14 @@ type pages struct {
 	root   uint64
 	seen   []uint64 // bits
 	report func(pageFault)
-	tick   func(bytes int64)
+	tick   func(id uint64, page []byte) // told of each page that is read
 }
 
 var errNoMeta = fmt.Errorf("no meta page of the index can be read: %w", store.ErrCorrupt)
 
 // openPages reads the meta pages.
 func openPages(file io.ReaderAt, size int64, report func(pageFault)) (*pages, error) {
-	p := &pages{file: file, size: size, report: report, tick: func(int64) {}}
+	p := &pages{file: file, size: size, report: report, tick: func(uint64, []byte) {}}
 	// The first page tells its size, or else the second is looked for.
 	found, bad := uint64(0), []pageFault{}
 	for i, at := range []int64{0, 0} {
@@ -160,7 +160,7 @@ func (p *pages) read(id uint64) ([]byte, error) {
 			return nil, ioFault(err)
 		}
 	}
-	p.tick(int64(len(b)))
+	p.tick(id, b)
 	return b, nil
 }
 

@@ -139,12 +139,13 @@ func decodeRecordHead(b []byte) (h recordHead, ok bool) {
 // segment holds. Checksums can be made by whoever changes a record; this hash is
 // kept sealed in the index.
 func chained(chain [32]byte, heads [][]byte) [32]byte {
-	h := sha256.New()
-	h.Write(chain[:])
+	var link [32 + recHead]byte
 	for _, head := range heads {
-		h.Write(head)
+		copy(link[:], chain[:])
+		copy(link[32:], head)
+		chain = sha256.Sum256(link[:])
 	}
-	return [32]byte(h.Sum(nil))
+	return chain
 }
 
 // segment is the shared segment being appended to. Only the committer uses it.

@@ -129,7 +129,14 @@ func (c *verifier) all() error {
 	if !readable {
 		return c.segmentsAlone()
 	}
-	db, err := bolt.Open(c.index, 0o600, &bolt.Options{ReadOnly: true, Timeout: c.s.o.LockTimeout, NoStatistics: true})
+	file := &opened{files: c.s.o.files}
+	var db *bolt.DB
+	defer func() {
+		if db == nil {
+			file.letGo()
+		}
+	}()
+	db, err = bolt.Open(c.index, 0o600, &bolt.Options{ReadOnly: true, Timeout: c.s.o.LockTimeout, NoStatistics: true, OpenFile: file.OpenFile})
 	switch {
 	case errors.Is(err, berrors.ErrTimeout):
 		return fmt.Errorf("locking index: another process has it open: %w", store.ErrUnavailable)
@@ -144,6 +151,11 @@ func (c *verifier) all() error {
 	defer func() { _ = btx.Rollback() }()
 	c.v = &view{s: c.s, tx: btx}
 	if !c.online {
+		c.s.db = db
+		if err := c.s.openChain(); err != nil {
+			c.flaw(store.FlawKey, "keystore", -1, "")
+			return c.segmentsAlone()
+		}
 		if err := c.v.get(bucketMeta, keyState, hubOwner, &c.state); err != nil {
 			c.flaw(store.FlawRecord, indexName, -1, "")
 			return c.segmentsAlone()
@@ -200,7 +212,7 @@ func (c *verifier) checkPages() (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	size, p.tick = p.page, c.read
+	size, p.tick = p.page, func(_ uint64, b []byte) { c.read(int64(len(b))) }
 	if err := p.walk(); err != nil {
 		return false, err
 	}

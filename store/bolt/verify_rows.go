@@ -2,7 +2,6 @@ package bolt
 
 import (
 	"bytes"
-	"crypto/sha256"
 	"encoding/binary"
 	"errors"
 	"slices"
@@ -38,6 +37,9 @@ func (c *verifier) rows() error {
 		string(bucketSettings):   func(k, row []byte) error { return c.v.open(bucketSettings, k, hubOwner, row, new([]byte)) },
 		string(bucketSegments):   func(k, row []byte) error { return c.v.open(bucketSegments, k, hubOwner, row, new(segmentEnd)) },
 		string(bucketReaders):    c.readerRow,
+		string(bucketTaken):      func(_, row []byte) error { return c.leadsTo(bucketMeta, keyState, row) },
+		string(bucketLarge):      func(_, row []byte) error { return c.leadsTo(bucketMeta, keyState, row) },
+		string(bucketMeta):       c.metaRow,
 	}
 	for _, bucket := range buckets {
 		b := c.v.bucket(bucket)
@@ -93,6 +95,16 @@ func (c *verifier) leadsTo(bucket, key, row []byte) error {
 		return misfit
 	}
 	return c.there(bucket, key)
+}
+
+func (c *verifier) metaRow(k, row []byte) error {
+	if string(k) == string(keyState) {
+		return nil // read before all others
+	}
+	if last := migrations[len(migrations)-1].to; string(k) != string(keyFormat) || !bytes.Equal(row, u32(last)) {
+		return misfit
+	}
+	return nil
 }
 
 func (c *verifier) pathwayRow(k, row []byte) error {
@@ -174,8 +186,11 @@ func (c *verifier) threadRow(k, row []byte) error {
 	case kindUpdated:
 		return c.there(bucketLocated, row[min(1, len(row)):])
 	case 'w':
-		return c.there(bucketDeliveries, rest)
+		return c.leadsTo(bucketDeliveries, rest, row)
 	case 'v':
+		if len(rest) != 8+8+4 || !bytes.Equal(row, []byte{clearVersion}) {
+			return misfit
+		}
 		return nil
 	}
 	return misfit
@@ -198,11 +213,28 @@ func (c *verifier) messageRow(code store.PathwayCode, k, row []byte) error {
 		}
 	}
 	for _, rfc := range ids(m) {
-		if refs, err := c.v.MessagesByID(rfc); err != nil || rfc != "" && len(refs) == 0 {
-			return errors.Join(err, misfit)
+		if err := c.knownAs(rfc, m.ID); err != nil {
+			return err
+		}
+	}
+	if m.Fingerprint != ([32]byte{}) {
+		if err := c.there(bucketPrints, c.v.lookup("fingerprint", string(m.Fingerprint[:]))); err != nil {
+			return err
 		}
 	}
 	return c.there(bucketThreads, c.v.indexKey(code, seq))
+}
+
+// knownAs checks that a message is found by a Message-ID.
+func (c *verifier) knownAs(rfc string, id store.MessageID) error {
+	if rfc == "" {
+		return nil
+	}
+	refs, err := c.v.MessagesByID(rfc)
+	if err == nil && !slices.ContainsFunc(refs, func(r store.MessageRef) bool { return r.Message == id }) {
+		err = misfit
+	}
+	return err
 }
 
 func (c *verifier) locatedRow(_, row []byte) error {
@@ -235,10 +267,22 @@ func (c *verifier) deliveryRow(k, row []byte) error {
 			return misfit
 		}
 	}
-	if d.Pathway != "" && liveness(d.State) != 0 {
-		return c.there(bucketThreads, c.v.threadKey(d.Pathway, 'w', k))
+	if d.Pathway == "" || d.Message == "" {
+		return nil
 	}
-	return nil
+	if liveness(d.State) != 0 {
+		if err := c.there(bucketThreads, c.v.threadKey(d.Pathway, 'w', k)); err != nil {
+			return err
+		}
+	}
+	prefix := c.v.threadKey(d.Pathway, 'd', c.v.messageHash(d.Message))
+	cur := c.v.bucket(bucketThreads).Cursor()
+	for dk, row := cur.Seek(prefix); hasPrefix(dk, prefix); dk, row = cur.Next() {
+		if bytes.Equal(row[min(1, len(row)):], k) {
+			return c.knownAs(d.RFCID, d.Message)
+		}
+	}
+	return misfit
 }
 
 func (c *verifier) liveRow(k, row []byte) error {
@@ -320,8 +364,13 @@ func (c *verifier) readerRow(k, row []byte) error {
 	var record any
 	m := new(store.Mail)
 	switch k[handleSize] {
-	case kindChange, kindMarkLog:
+	case kindChange:
+		if len(k) != handleSize+1+8+8+4 || len(row) != 2 || row[0] != clearVersion || row[1] > 1 {
+			return misfit
+		}
 		return nil
+	case kindMarkLog:
+		return c.there(bucketReaders, joined(k[:handleSize], []byte{kindMark}, row[min(1, len(row)):]))
 	case kindEntry:
 		record = new(store.Entry)
 	case kindFolder:
@@ -346,40 +395,20 @@ func (c *verifier) readerRow(k, row []byte) error {
 	return nil
 }
 
-// traces walks both chains.
+// traces verifies the chains; online up to what is committed by then.
 func (c *verifier) traces() error {
-	for _, family := range slices.Sorted(slices.Values([]byte{familyKeys[store.Application], familyKeys[store.Technical]})) {
-		var head chainHead
-		var last [32]byte
-		var count, seq uint64
-		herr := c.v.get(bucketHeads, []byte{family}, traceOwner, &head)
-		cur := c.v.bucket(bucketTraces).Cursor()
-		for k, row := cur.Seek([]byte{family}); hasPrefix(k, []byte{family}); k, row = cur.Next() {
-			c.out.Traces++
-			if c.out.Traces%1024 == 0 && c.ctx.Err() != nil {
-				return c.ctx.Err()
-			}
-			clear, err := c.v.s.keys.OpenRow(nil, traceOwner, string(bucketTraces), k, row)
-			var t store.Trace
-			if err == nil {
-				err = decode(bucketTraces, clear, &t)
-			}
-			if err != nil || len(k) != 9 || t.Seq != binary.BigEndian.Uint64(k[1:]) || count > 0 && !bytes.Equal(t.Prev, last[:]) {
-				c.flaw(store.FlawTrace, indexName, -1, traceID(k))
-			}
-			count, seq, last = count+1, t.Seq, sha256.Sum256(clear)
-		}
-		if herr != nil && (count > 0 || !store.Gone(herr)) || herr == nil && (head.Seq != seq || head.Hash != last || head.Count != count) {
-			c.flaw(store.FlawTrace, indexName, -1, "")
-		}
+	r, err := c.s.VerifyTraces(c.ctx)
+	if err != nil {
+		return err
 	}
+	c.out.Traces = int64(r.Read)
+	for _, p := range r.Problems {
+		number := ""
+		if p.From > 0 {
+			number = strconv.FormatUint(p.From, 10)
+		}
+		c.flaw(store.FlawTrace, indexName, -1, number)
+	}
+	c.out.Count += int64(r.More)
 	return nil
-}
-
-// traceID is the number of a trace.
-func traceID(k []byte) string {
-	if len(k) != 9 {
-		return ""
-	}
-	return strconv.FormatUint(binary.BigEndian.Uint64(k[1:]), 10)
 }

@@ -1,0 +1,333 @@
+package bolt
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	bolt "go.etcd.io/bbolt"
+
+	"github.com/relais-sante/relais/store"
+	"github.com/relais-sante/relais/store/seal"
+)
+
+// stocked is a place whose store, closed in order, holds something of every kind.
+func stocked(t *testing.T) *place {
+	t.Helper()
+	p := newPlace(t)
+	s := p.mustOpen(func(o *Options) { o.SegmentSize = 20000 })
+	fillWithMarkers(t, s, "MARQUEUR", strings.Repeat("Bonjour MARQUEUR ", 10))
+	for i := range 60 {
+		code := store.PathwayCode(fmt.Sprintf("b%06d", i%3))
+		if err := s.NewKey(bg, pathwayOwner(code)); err != nil {
+			t.Fatal(err)
+		}
+		if err := post(s, code, fmt.Sprintf("01m%023d", i), bytes.Repeat([]byte("x"), i*31), 2); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := post(s, "b000001", "01m9", make([]byte, 2<<20), 1); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	p.leave()
+	return p
+}
+
+// verify verifies without a daemon.
+func (p *place) verify() *store.Verification {
+	p.Helper()
+	o := p.seal
+	o.ReadOnly = true
+	k, err := seal.Open(o)
+	if err != nil {
+		// A keystore that cannot be opened is told by its own error.
+		return &store.Verification{Count: 1, Flaws: []store.Flaw{{Kind: store.FlawKey, File: "keystore"}}}
+	}
+	defer k.Close()
+	v, err := Verify(bg, Options{Dir: p.seal.DataDir, Keys: k}, VerifyOptions{})
+	if err != nil {
+		p.Fatal(err)
+	}
+	return v
+}
+
+func (p *place) files() []string {
+	p.Helper()
+	segs, err := filepath.Glob(filepath.Join(p.seal.DataDir, "segments", "*"))
+	if err != nil {
+		p.Fatal(err)
+	}
+	return append(segs, filepath.Join(p.seal.DataDir, "index.db"), filepath.Join(p.seal.DataDir, "keystore"))
+}
+
+func TestVerifySound(t *testing.T) {
+	p := stocked(t)
+	before := map[string]string{}
+	for _, f := range p.files() {
+		b, _ := os.ReadFile(f)
+		before[f] = string(b)
+	}
+	v := p.verify()
+	if !v.OK || v.Messages < 60 || v.Traces < 60 || v.Segments < 4 || v.Unfinished {
+		t.Fatalf("%+v", v)
+	}
+	for f, b := range before {
+		if now, _ := os.ReadFile(f); string(now) != b {
+			t.Errorf("%s was changed by looking", filepath.Base(f))
+		}
+	}
+	s := p.mustOpen(nil)
+	if v, err := s.Verify(bg, VerifyOptions{}); err != nil || !v.OK || !v.Online || v.Messages < 60 {
+		t.Errorf("online: %+v, %v", v, err)
+	}
+}
+
+// Any byte changed, removed or added in a message file is found, and so is any
+// file that is gone or that nobody wrote.
+func TestVerifyFindsTampering(t *testing.T) {
+	p := stocked(t)
+	rounds := 40
+	if os.Getenv("RELAIS_LONG") == "1" {
+		rounds = 1000
+	}
+	r := rand.New(rand.NewPCG(1, 2))
+	for _, file := range p.files() {
+		whole, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		name := filepath.Base(file)
+		if name == "index.db" {
+			continue // much of it is room that nothing uses; see below
+		}
+		message := strings.HasSuffix(name, segSuffix)
+		for i := range rounds {
+			at := r.IntN(len(whole))
+			var what string
+			var bad []byte
+			switch i % 4 {
+			case 0:
+				what, bad = "changed", bytes.Clone(whole)
+				bad[at] ^= 1 << r.IntN(8)
+			case 1:
+				what, bad = "removed", append(bytes.Clone(whole[:at]), whole[at+1:]...)
+			case 2:
+				what, bad = "added", append(append(bytes.Clone(whole[:at]), byte(r.IntN(256))), whole[at:]...)
+			case 3:
+				what, bad = "cut", whole[:at]
+			}
+			if err := os.WriteFile(file, bad, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			v := p.verify()
+			if v.OK || v.Count == 0 {
+				t.Errorf("%s: a byte %s at %d of %d is not found", name, what, at, len(whole))
+			}
+			if message && v.Flaws[0].File != filepath.Join("segments", name) {
+				t.Errorf("%s: a byte %s at %d is told as %+v", name, what, at, v.Flaws[0])
+			}
+		}
+		for _, tail := range []string{"\x00", "x", strings.Repeat("\x00", 5000)} {
+			if !message {
+				continue
+			}
+			if err := os.WriteFile(file, append(bytes.Clone(whole), tail...), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			if v := p.verify(); v.OK {
+				t.Errorf("%s: %d bytes added at the end are not found", name, len(tail))
+			}
+		}
+		if err := os.Remove(file); err != nil {
+			t.Fatal(err)
+		}
+		if v := p.verify(); v.OK {
+			t.Errorf("%s: not missed", name)
+		}
+		if err := os.WriteFile(file, whole, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	foreign := filepath.Join(p.seal.DataDir, "segments", "notes.txt")
+	if err := os.WriteFile(foreign, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if v := p.verify(); v.OK || v.Flaws[0].Kind != store.FlawAdded {
+		t.Errorf("a foreign file: %+v", v)
+	}
+	os.Remove(foreign)
+	if v := p.verify(); !v.OK {
+		t.Fatalf("mended: %+v", v.Flaws)
+	}
+}
+
+// edit changes rows of the index of a closed store.
+func (p *place) edit(fn func(*bolt.Tx) error) {
+	p.Helper()
+	db, err := bolt.Open(filepath.Join(p.seal.DataDir, "index.db"), 0o600, nil)
+	if err != nil {
+		p.Fatal(err)
+	}
+	defer db.Close()
+	if err := db.Update(fn); err != nil {
+		p.Fatal(err)
+	}
+}
+
+// A row that was changed, taken away or put elsewhere is found in every bucket.
+func TestVerifyFindsChangedRows(t *testing.T) {
+	p := stocked(t)
+	index := filepath.Join(p.seal.DataDir, "index.db")
+	whole, err := os.ReadFile(index)
+	if err != nil {
+		t.Fatal(err)
+	}
+	most := 3
+	if os.Getenv("RELAIS_LONG") == "1" {
+		most = 100
+	}
+	r := rand.New(rand.NewPCG(1, 2))
+	for _, bucket := range buckets {
+		var keys [][]byte
+		p.edit(func(btx *bolt.Tx) error {
+			return btx.Bucket(bucket).ForEach(func(k, _ []byte) error { keys = append(keys, bytes.Clone(k)); return nil })
+		})
+		r.Shuffle(len(keys), func(i, j int) { keys[i], keys[j] = keys[j], keys[i] })
+		for _, k := range keys[:min(most, len(keys))] {
+			for _, what := range []string{"value changed", "key changed", "gone"} {
+				if what != "value changed" && freeRow(bucket, k) {
+					continue
+				}
+				p.edit(func(btx *bolt.Tx) error {
+					b := btx.Bucket(bucket)
+					row := bytes.Clone(b.Get(k))
+					switch what {
+					case "value changed":
+						if len(row) == 0 {
+							row = []byte{0}
+						}
+						row[r.IntN(len(row))] ^= 1 << r.IntN(8)
+						return b.Put(k, row)
+					case "key changed":
+						other := bytes.Clone(k)
+						other[r.IntN(len(k))] ^= 1 << r.IntN(7)
+						if err := b.Put(other, row); err != nil {
+							return err
+						}
+					}
+					return b.Delete(k)
+				})
+				if v := p.verify(); v.OK {
+					t.Errorf("%s %x: %s, and not found", bucket, k, what)
+				}
+				if err := os.WriteFile(index, whole, 0o600); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+	}
+}
+
+// freeRow tells rows that no other speaks of: their absence is no contradiction.
+func freeRow(bucket, k []byte) bool {
+	switch string(bucket) {
+	case string(bucketTaken), string(bucketBoxes), string(bucketSettings), string(bucketHeads), string(bucketMeta), string(bucketReaders):
+		return true
+	case string(bucketThreads):
+		return strings.IndexByte("rvtu", k[handleSize]) >= 0
+	}
+	return false
+}
+
+// Torn pages of every kind are found, and neither looking nor serving ends the
+// process.
+func TestVerifyFindsTornPages(t *testing.T) {
+	p := stocked(t)
+	index := filepath.Join(p.seal.DataDir, "index.db")
+	whole, err := os.ReadFile(index)
+	if err != nil {
+		t.Fatal(err)
+	}
+	byKind := map[uint16][]uint64{metaPage: {0, 1}}
+	pg, err := openPages(bytes.NewReader(whole), int64(len(whole)), func(f pageFault) { t.Error(f) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	pg.tick = func(id uint64, b []byte) {
+		k := native.Uint16(b[8:])
+		byKind[k] = append(byKind[k], id)
+	}
+	if err := pg.walk(); err != nil || len(byKind[branchPage]) == 0 || len(byKind[leafPage]) < 5 {
+		t.Fatalf("pages %v, %v", byKind, err)
+	}
+	byKind[16] = []uint64{pg.free}
+	r := rand.New(rand.NewPCG(1, 2))
+	for kind, list := range byKind {
+		r.Shuffle(len(list), func(i, j int) { list[i], list[j] = list[j], list[i] })
+		if os.Getenv("RELAIS_LONG") != "1" {
+			list = list[:min(6, len(list))]
+		}
+		for _, id := range list {
+			for _, tear := range []string{"zeros", "noise", "header"} {
+				bad := bytes.Clone(whole)
+				page := bad[int64(id)*pg.page : int64(id+1)*pg.page]
+				switch tear {
+				case "zeros": // the sectors that never came
+					clear(page[:2048])
+				case "noise":
+					for i := range 2048 {
+						page[i] = byte(r.IntN(256))
+					}
+				case "header":
+					page[r.IntN(12)] ^= 0x11
+				}
+				if err := os.WriteFile(index, bad, 0o600); err != nil {
+					t.Fatal(err)
+				}
+				if v := p.verify(); v.OK && kind != 16 {
+					t.Errorf("page %d of kind %d: %s, and not found", id, kind, tear)
+				}
+				p.endure()
+			}
+		}
+	}
+}
+
+// endure opens the store and does what a hub would; what cannot be done must be
+// an error.
+func (p *place) endure() {
+	p.Helper()
+	s, err := p.open(nil)
+	defer p.leave()
+	if err != nil {
+		if !errors.Is(err, store.ErrCorrupt) && !errors.Is(err, store.ErrUnavailable) {
+			p.Errorf("opening: %v", err)
+		}
+		return
+	}
+	defer s.Close()
+	read := func(fn func(store.View) error) {
+		if err := s.View(bg, fn); err != nil && !errors.Is(err, store.ErrCorrupt) && !errors.Is(err, store.ErrNotFound) {
+			p.Errorf("reading: %v", err)
+		}
+	}
+	for _, code := range []store.PathwayCode{"b000000", "b000001", "b000002", "bcdfghj"} {
+		read(func(v store.View) error { _, err := v.Pathway(code); return err })
+		read(func(v store.View) error { _, err := v.Thread(code, 0, 0); return err })
+	}
+	read(func(v store.View) error { _, err := v.DeliveryList("", 0); return err })
+	read(func(v store.View) error { _, err := v.Traces(store.Application, 0, 0); return err })
+	read(func(v store.View) error { _, err := v.Boxes("", 0); return err })
+	if err := post(s, "b000001", "01mz", []byte("x"), 1); err != nil && !errors.Is(err, store.ErrCorrupt) && !errors.Is(err, store.ErrNotFound) {
+		p.Errorf("a commit: %v", err)
+	}
+	_, _ = s.Stats(bg)
+}
