@@ -17,12 +17,8 @@ func (c *verifier) rows() error {
 		string(bucketPathways):   c.pathwayRow,
 		string(bucketThreads):    c.threadRow,
 		string(bucketLocated):    c.locatedRow,
-		string(bucketPatients):   c.lookupRow,
-		string(bucketTeams):      c.lookupRow,
-		string(bucketNames):      c.lookupRow,
-		string(bucketBoxes):      func(k, row []byte) error { return c.v.openOwned(bucketBoxes, k, row, new(store.Box)) },
+		string(bucketBoxes):      c.boxRow,
 		string(bucketAccounts):   c.accountRow,
-		string(bucketLogins):     c.loginRow,
 		string(bucketIDs):        func(k, row []byte) error { return c.refRow(bucketIDs, k, row) },
 		string(bucketPrints):     func(k, row []byte) error { return c.refRow(bucketPrints, k, row) },
 		string(bucketDeliveries): c.deliveryRow,
@@ -35,13 +31,20 @@ func (c *verifier) rows() error {
 		string(bucketDue):        c.dueRow,
 		string(bucketLeases):     func(k, row []byte) error { return c.leadsTo(bucketItems, k, row) },
 		string(bucketSettings):   func(k, row []byte) error { return c.v.open(bucketSettings, k, hubOwner, row, new([]byte)) },
+		string(bucketErasures):   func(k, row []byte) error { return c.v.open(bucketErasures, k, hubOwner, row, new(store.Erasure)) },
 		string(bucketSegments):   func(k, row []byte) error { return c.v.open(bucketSegments, k, hubOwner, row, new(segmentEnd)) },
 		string(bucketReaders):    c.readerRow,
 		string(bucketTaken):      func(_, row []byte) error { return c.leadsTo(bucketMeta, keyState, row) },
 		string(bucketLarge):      func(_, row []byte) error { return c.leadsTo(bucketMeta, keyState, row) },
 		string(bucketMeta):       c.metaRow,
 	}
-	for _, bucket := range buckets {
+	current, next := c.v.generations()
+	for _, generation := range []uint32{current, next} {
+		if generation != 0 {
+			checks[string(lookupsBucket(generation))] = c.findRow
+		}
+	}
+	for _, bucket := range append(slices.Clone(buckets), lookupsBucket(current)) {
 		b := c.v.bucket(bucket)
 		if b == nil {
 			c.flaw(store.FlawRecord, indexName, -1, "")
@@ -98,8 +101,15 @@ func (c *verifier) leadsTo(bucket, key, row []byte) error {
 }
 
 func (c *verifier) metaRow(k, row []byte) error {
-	if string(k) == string(keyState) {
+	switch string(k) {
+	case string(keyState):
 		return nil // read before all others
+	case string(keyLookups):
+		current, next := c.v.generations()
+		if len(row) != 8 || c.v.bucket(lookupsBucket(current)) == nil || next != 0 && c.v.bucket(lookupsBucket(next)) == nil {
+			return misfit
+		}
+		return nil
 	}
 	if last := migrations[len(migrations)-1].to; string(k) != string(keyFormat) || !bytes.Equal(row, u32(last)) {
 		return misfit
@@ -122,26 +132,44 @@ func (c *verifier) pathwayRow(k, row []byte) error {
 	if p.Code != code {
 		return misfit
 	}
-	lookups := func(bucket []byte, use string, list []string) error {
-		for _, s := range list {
-			if err := c.there(bucket, joined(c.v.lookup(use, s), k)); err != nil {
-				return err
-			}
-		}
-		return nil
-	}
-	return errors.Join(
-		lookups(bucketPatients, "patient", nonEmpty(p.Patient.INS)),
-		lookups(bucketNames, "name", nonEmpty(p.Patient.NameKey)),
-		lookups(bucketTeams, "team", addresses(p)))
+	return c.finds(pathwayFinds(k, p))
 }
 
-// lookupRow is of patients, teams and names.
-func (c *verifier) lookupRow(k, row []byte) error {
-	if len(k) != 16+handleSize {
+// finds checks that look-ups are there.
+func (c *verifier) finds(list []find) error {
+	for i := range list {
+		b, key, err := c.v.found(list[i].use, list[i].what)
+		if err != nil {
+			return err
+		}
+		if !bytes.Equal(b.Get(joined(key, list[i].suffix)), append([]byte{clearVersion}, list[i].value...)) {
+			return misfit
+		}
+	}
+	return nil
+}
+
+// findRow is a look-up that could be guessed: it leads to a pathway or an account
+// in its key, or to a box or an account in its row.
+func (c *verifier) findRow(k, row []byte) error {
+	if len(k) < 16 || len(row) < 1 || row[0] != clearVersion {
 		return misfit
 	}
-	return c.leadsTo(bucketPathways, k[16:], row)
+	to := append(clone(k[16:]), row[1:]...)
+	for _, bucket := range [][]byte{bucketPathways, bucketAccounts, bucketBoxes} {
+		if c.v.bucket(bucket).Get(to) != nil {
+			return nil
+		}
+	}
+	return misfit
+}
+
+func (c *verifier) boxRow(k, row []byte) error {
+	list, err := c.v.findsOfBox(k, row)
+	if err != nil {
+		return err
+	}
+	return c.finds(list)
 }
 
 func (c *verifier) threadRow(k, row []byte) error {
@@ -213,8 +241,13 @@ func (c *verifier) messageRow(code store.PathwayCode, k, row []byte) error {
 		}
 	}
 	for _, rfc := range ids(m) {
-		if err := c.knownAs(rfc, m.ID); err != nil {
+		if err := c.knownAs(rfc, m.ID, ""); err != nil {
 			return err
+		}
+	}
+	for _, key := range m.Keys {
+		if list, err := c.v.MessagesOfKey(code, key); err != nil || !slices.Contains(list, m.ID) {
+			return errors.Join(err, misfit)
 		}
 	}
 	if m.Fingerprint != ([32]byte{}) {
@@ -225,13 +258,14 @@ func (c *verifier) messageRow(code store.PathwayCode, k, row []byte) error {
 	return c.there(bucketThreads, c.v.indexKey(code, seq))
 }
 
-// knownAs checks that a message is found by a Message-ID.
-func (c *verifier) knownAs(rfc string, id store.MessageID) error {
+// knownAs checks that a message, or the copy for a box, is found by a
+// Message-ID.
+func (c *verifier) knownAs(rfc string, id store.MessageID, box store.Address) error {
 	if rfc == "" {
 		return nil
 	}
 	refs, err := c.v.MessagesByID(rfc)
-	if err == nil && !slices.ContainsFunc(refs, func(r store.MessageRef) bool { return r.Message == id }) {
+	if err == nil && !slices.ContainsFunc(refs, func(r store.MessageRef) bool { return r.Message == id && (r.Box == "" || r.Box == box) }) {
 		err = misfit
 	}
 	return err
@@ -279,7 +313,7 @@ func (c *verifier) deliveryRow(k, row []byte) error {
 	cur := c.v.bucket(bucketThreads).Cursor()
 	for dk, row := cur.Seek(prefix); hasPrefix(dk, prefix); dk, row = cur.Next() {
 		if bytes.Equal(row[min(1, len(row)):], k) {
-			return c.knownAs(d.RFCID, d.Message)
+			return c.knownAs(d.RFCID, d.Message, d.Mailbox)
 		}
 	}
 	return misfit
@@ -343,14 +377,7 @@ func (c *verifier) accountRow(k, row []byte) error {
 	if string(a.ID) != string(k) {
 		return misfit
 	}
-	return c.there(bucketLogins, c.v.lookup("username", a.Username), joined(c.v.lookup("account of box", string(a.Mailbox)), k))
-}
-
-func (c *verifier) loginRow(k, row []byte) error {
-	if len(k) > 16 {
-		return c.leadsTo(bucketAccounts, k[16:], row)
-	}
-	return c.there(bucketAccounts, row[min(1, len(row)):])
+	return c.finds(accountFinds(a))
 }
 
 func (c *verifier) readerRow(k, row []byte) error {
