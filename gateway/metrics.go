@@ -50,6 +50,19 @@ func (m *metrics) watch(s store.Store) {
 	figure("oldest_held_seconds", "Age of the oldest message held.", func(s store.Stats) float64 { return age(s.OldestHeld) })
 }
 
+// missingHeaders counts copies that left without a national header.
+func (m *metrics) missingHeaders() func(header string) {
+	c := prometheus.NewCounterVec(prometheus.CounterOpts{
+		Namespace: "relais", Name: "national_header_missing_total",
+		Help: "Copies that left without a national header they should bear (X-MSS-*).",
+	}, []string{"header"})
+	for _, header := range []string{"nil", "ins", "codecda"} {
+		c.WithLabelValues(header)
+	}
+	m.MustRegister(c)
+	return func(header string) { c.WithLabelValues(header).Inc() }
+}
+
 // watchAccounts adds the figures of logins.
 func (m *metrics) watchAccounts(h *mailbox.Hub) {
 	m.MustRegister(

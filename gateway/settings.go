@@ -90,8 +90,8 @@ func (d *daemon) hubOptions() mailbox.Options {
 			Alert: time.Duration(c.Triage.Alert), UrgentAlert: time.Duration(c.Triage.UrgentAlert),
 			GiveUp: time.Duration(c.Triage.GiveUp),
 		},
-		Retry: mailbox.RetryTimes{Steps: steps, GiveUp: time.Duration(c.Outbound.GiveUp)},
-		Boxes: boxes, Client: c.Outbound.Route == configs.RouteOperator,
+		Retry:         mailbox.RetryTimes{Steps: steps, GiveUp: time.Duration(c.Outbound.GiveUp)},
+		MissingHeader: d.metrics.missingHeaders(), Boxes: boxes, Client: c.Outbound.Route == configs.RouteOperator,
 		Listed: d.guard.Listed, Directory: d.directory, Scanner: d.antivirus.scanner(), Login: d.loginOptions(), Log: d.log, Instance: fmt.Sprintf("%d", os.Getpid()),
 	}
 }

@@ -197,14 +197,14 @@ func (h *Hub) person(v store.View, w *writer, members []*store.Member, in *incom
 	if len(members) == 1 {
 		m := members[0]
 		certainty := store.Sure
-		if m.Type != store.BoxPER && m.Type != store.BoxCitizen && !letter.NameIn([]string{in.from.Name}, m.Name) {
+		if m.Type != store.BoxPER && m.Type != store.BoxCitizen && !letter.NameIn([]string{letter.PersonShown(in.from.Name)}, m.Name) {
 			// A service's box: others than the one member may write from it.
 			certainty = store.Likely
 		}
 		w.author = authorOf(m, certainty, "only-member")
 		return
 	}
-	shown := one(members, func(m *store.Member) bool { return letter.NameIn([]string{in.from.Name}, m.Name) })
+	shown := one(members, func(m *store.Member) bool { return letter.NameIn([]string{letter.PersonShown(in.from.Name)}, m.Name) })
 	lines := letter.Signature(text)
 	signed := one(members, func(m *store.Member) bool { return letter.NameIn(lines, m.Name) })
 	switch {

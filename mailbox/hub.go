@@ -49,6 +49,9 @@ type Options struct {
 	Client bool
 	// Listed reports whether a domain is in the trusted space (white list).
 	Listed func(domain string) bool
+	// MissingHeader counts copies that leave without a national header they
+	// should bear (nil, ins, codecda); nil: nobody counts.
+	MissingHeader func(header string)
 	// Directory is the national one; nil: there is none.
 	Directory *directory.Directory
 	// Scanner looks for harmful content before a message is taken; nil: none.

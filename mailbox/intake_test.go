@@ -98,6 +98,7 @@ func TestAnswersOfASharedBox(t *testing.T) {
 		{"line", "", "Auteur : Paul Durand\nVu ce matin." + quoted, "m6", store.Sure},
 		{"line with title", "", "auteur: Mme Petit\nVu.", "m5", store.Sure},
 		{"display name", "From: \"Julie PETIT\" <cabinet@idel.test>", "Vu." + quoted, "m5", store.Likely},
+		{"display name in the national form", "From: \"Mme_Julie_PETIT_Cabinet Paul Durand\" <cabinet@idel.test>", "Vu.", "m5", store.Likely},
 		{"signature", "", "Vu ce matin.\n\nPaul Durand\nInfirmier" + quoted, "m6", store.Likely},
 		{"nothing", "From: \"Cabinet du Port\" <cabinet@idel.test>", "Vu ce matin." + quoted, "", store.ByBox},
 		{"line naming nobody of the box", "", "Auteur : Mme Lefort\nVu.\n\nPaul Durand", "", store.ByBox},

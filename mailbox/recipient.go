@@ -22,7 +22,7 @@ func (h *Hub) Recipient(ctx context.Context, env *Envelope, addr string) (Recipi
 		if err != nil {
 			return err
 		}
-		if r.Kind == ToBox && env.Via != ViaOperator { // the operator's to take
+		if r.Kind == ToBox && env.Via != ViaOperator && env.Via != ViaSubmit { // the operator's to take
 			return refuse(RefuseForeign, nil)
 		}
 		if err := acceptable(env, r); err != nil {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"slices"
 
 	"github.com/relais-sante/relais/mailbox/letter"
 	"github.com/relais-sante/relais/mailbox/texts"
@@ -45,11 +46,14 @@ func (h *Hub) Open(ctx context.Context, job Job) (*Outgoing, error) {
 	if len(d.Withheld) > 0 {
 		return h.openPartial(out, d, m, idx, c)
 	}
-	return out, h.openCopy(ctx, out, m, idx, c)
+	return out, h.openCopy(ctx, out, m, idx, c, job.Attempt == 1)
 }
 
 // openCopy renders the copy: its own header, then every byte of the body.
-func (h *Hub) openCopy(ctx context.Context, out *Outgoing, m *store.Message, idx *letter.Index, c letter.Copy) error {
+func (h *Hub) openCopy(ctx context.Context, out *Outgoing, m *store.Message, idx *letter.Index, c letter.Copy, first bool) error {
+	if first {
+		h.countMissing(idx, m)
+	}
 	if m.Blob == nil {
 		return fmt.Errorf("opening message %s: %w", m.ID, store.ErrNotFound)
 	}
@@ -71,6 +75,27 @@ func (h *Hub) openCopy(ctx context.Context, out *Outgoing, m *store.Message, idx
 	out.EightBit, out.LongLine = idx.EightBit, idx.LongLine
 	out.ReadCloser = joined{io.MultiReader(bytes.NewReader(header), r), r}
 	return nil
+}
+
+// countMissing counts the national headers that a copy leaves without: the
+// product's reference always, and where there is a CDA what its sender should
+// have said of it (REF2 ECO.2.4.1 to 2.4.3). Relaying adds neither of the
+// latter: they are the author's words.
+func (h *Hub) countMissing(idx *letter.Index, m *store.Message) {
+	if h.o.MissingHeader == nil {
+		return
+	}
+	if h.o.NIL == "" {
+		h.o.MissingHeader("nil")
+	}
+	if !slices.ContainsFunc(m.Documents, func(d store.Document) bool { return d.Code != "" }) {
+		return
+	}
+	for _, header := range []string{"ins", "codecda"} {
+		if fieldOf(idx, "X-MSS-"+header) == "" {
+			h.o.MissingHeader(header)
+		}
+	}
 }
 
 type joined struct {

@@ -27,6 +27,25 @@ var ofSomebody = map[string]bool{
 	"chez": true, "a": true, "au": true, "cc": true, "of": true, "for": true, "with": true, "by": true, "to": true, "et": true,
 }
 
+// PersonShown gives of a display name what names the person. The national form
+// is TITLE_GIVEN_FAMILY_ENTITY (REF2 ECO.2.2.7); what follows the family name is
+// no part of it, whoever it names. Any other display name is given back as it
+// is.
+func PersonShown(display string) string {
+	parts := strings.Split(display[:min(len(display), maxNameBytes)], "_")
+	if len(parts) < 3 {
+		return display
+	}
+	for i := range parts {
+		parts[i] = strings.TrimSpace(parts[i])
+	}
+	title := strings.TrimRight(identity.FoldName(parts[0]), ".")
+	if title != "" && !titles[title] || parts[1] == "" && parts[2] == "" {
+		return display
+	}
+	return strings.TrimSpace(strings.Join(parts[:3], " "))
+}
+
 // NameIn reports whether one of the lines names that person. Accents, case,
 // hyphens and titles do not count, nor whether the family name stands first;
 // an initial does for the given name ("A. Roux"), and so does a title alone

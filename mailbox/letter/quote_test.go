@@ -178,6 +178,36 @@ func TestNameIn(t *testing.T) {
 	}
 }
 
+// Display names in the national form, as software writes them.
+func TestPersonShown(t *testing.T) {
+	for _, c := range []struct{ display, want string }{
+		{"Dr_Anne_ROUX_CHU Caen", "Dr Anne ROUX"},
+		{"DR_ANNE_ROUX_CHU_CAEN", "DR ANNE ROUX"},
+		{"Mme_Julie_PETIT_Cabinet Paul Durand", "Mme Julie PETIT"},
+		{"M._Jean-Pierre_LE GOFF_Cabinet", "M. Jean-Pierre LE GOFF"},
+		{" Docteur _ Hélène _ LEFÈVRE _ Pédiatrie", "Docteur Hélène LEFÈVRE"},
+		{"_Anne_ROUX_CHU", "Anne ROUX"},
+		{"Dr__ROUX_CHU", "Dr  ROUX"},
+		{"Dr_Anne_ROUX", "Dr Anne ROUX"},
+		{"Anne_ROUX", "Anne_ROUX"},
+		{"Secretariat_Pediatrie_CHU", "Secretariat_Pediatrie_CHU"},
+		{"Secrétariat de pédiatrie", "Secrétariat de pédiatrie"},
+		{"___", "___"},
+		{"", ""},
+	} {
+		if got := PersonShown(c.display); got != c.want {
+			t.Errorf("%q: %q, want %q", c.display, got, c.want)
+		}
+	}
+	for display, name := range map[string]string{
+		"Dr_Anne_ROUX_CHU Caen": "Dr Anne Roux", "MME_JULIE_PETIT_CABINET": "Mme Julie Petit", "_A._ROUX_CHU": "Anne Roux", "Dr__ROUX_CHU": "Dr Anne Roux",
+	} {
+		if !NameIn([]string{PersonShown(display)}, name) {
+			t.Errorf("%q does not name %q", display, name)
+		}
+	}
+}
+
 func FuzzNewText(f *testing.F) {
 	f.Add("Vu.\n\nLe 12/03/2026 à 10:33, Anne a écrit :\n> x\n")
 	f.Add("De : a\nEnvoyé : b\nÀ : c\nObjet : d\n")
@@ -199,5 +229,6 @@ func FuzzNewText(f *testing.F) {
 		}
 		NameIn(lines, name)
 		NameIn([]string{text}, text[:min(len(text), 200)])
+		PersonShown(text)
 	})
 }
