@@ -249,6 +249,7 @@ const (
 	emptyList      strict.TextID = "check.empty-list"
 	badSize        strict.TextID = "check.bad-size"
 	badPercent     strict.TextID = "check.bad-percent"
+	badCoded       strict.TextID = "check.bad-coded"
 	badListen      strict.TextID = "check.bad-listen"
 	badHostPort    strict.TextID = "check.bad-host-port"
 	badPasswords   strict.TextID = "check.bad-passwords"

@@ -28,6 +28,7 @@ type Config struct {
 	Outbound   Outbound   `toml:"outbound" fr:"Envoi des copies." en:"Sending of copies."`
 	Operators  []Operator `toml:"operator" fr:"Une boîte que le relais tient chez un opérateur, comme client. Une section par boîte." en:"A box that the hub has at an operator, as a client. One section per box."`
 	Triage     Triage     `toml:"triage" fr:"Messages en attente d'une décision." en:"Messages that wait for a decision."`
+	Export     Export     `toml:"export" fr:"Archives IHE_XDM écrites par « relais parcours exporter » : ce qu'aucun document ne dit et que le logiciel qui les prend attend. Une valeur s'écrit code^libellé^OID de sa liste." en:"IHE_XDM archives written by \"relais pathway export\": what no document says and the software that takes them expects. A value is written code^label^OID of its list."`
 	Directory  Directory  `toml:"directory" fr:"Annuaire national des boîtes (relais directory import)." en:"The national directory of boxes (relais directory import)."`
 	Admin      Admin      `toml:"admin" fr:"Interface d'administration." en:"Admin interface."`
 	Metrics    Metrics    `toml:"metrics" fr:"Mesures au format Prometheus." en:"Figures in Prometheus format."`
@@ -167,9 +168,19 @@ type Triage struct {
 	GiveUp      Duration `toml:"give_up" default:"48h" min:"1s" fr:"Durée après laquelle l'expéditeur apprend que rien n'a été transmis." en:"Time after which the sender is told that nothing was transmitted."`
 }
 
+// Export is the section [export].
+type Export struct {
+	Content  Coded  `toml:"content" default:"07^Consultation^1.2.250.1.213.2.2" fr:"Activité d'où vient l'envoi (contentTypeCode)." en:"Activity that the submission comes from (contentTypeCode)."`
+	Facility Coded  `toml:"facility" default:"SA01^Établissement public de santé^1.2.250.1.71.4.2.4" fr:"Secteur d'activité (healthcareFacilityTypeCode, JDV_J02)." en:"Kind of place of care (healthcareFacilityTypeCode, JDV_J02)."`
+	Practice Coded  `toml:"practice" default:"AMBULATOIRE^Ambulatoire^1.2.250.1.213.1.1.4.9" fr:"Cadre d'exercice (practiceSettingCode, JDV_J04)." en:"Setting of care (practiceSettingCode, JDV_J04)."`
+	Untyped  string `toml:"untyped" default:"34120-6" fr:"Type d'un document qui n'en a pas (typeCode, JDV_J07)." en:"Type of a document that has none (typeCode, JDV_J07)."`
+	Class    string `toml:"class" default:"10" fr:"Classe d'un type que la table nationale ne connaît pas (classCode, TRE_A03)." en:"Class of a type that the national map does not know (classCode, TRE_A03)."`
+}
+
 // Directory is the section [directory].
 type Directory struct {
-	MaxShrink int `toml:"max_shrink" default:"20" min:"1" max:"100" fr:"Part des boîtes, en %, qui peut manquer à un nouvel extrait avant qu'il soit refusé." en:"Share of the boxes, in %, that a new extract may lack before it is refused."`
+	MaxShrink Percent  `toml:"max_shrink" default:"20%" fr:"Part des boîtes qui peut manquer à un nouvel extrait ; au-delà, il est refusé (en 75 jours, 7 % des boîtes disparaissent). Pour accepter un tel extrait : relais directory import --force." en:"Share of the boxes that a new extract may lack; beyond that it is refused (over 75 days 7 % of the boxes vanish). To take such an extract: relais directory import --force."`
+	MaxAge    Duration `toml:"max_age" default:"30d" min:"1h" fr:"Âge au-delà duquel l'annuaire est signalé comme ancien." en:"Age from which the directory is reported as old."`
 }
 
 // Admin is the section [admin].

@@ -85,8 +85,14 @@ func TestParse(t *testing.T) {
 			GiveUp: configs.Duration(48 * time.Hour), Connections: 100, ConnectionsPerPeer: 10, ConnectTimeout: configs.Duration(30 * time.Second),
 			CommandTimeout: configs.Duration(5 * time.Minute), DataTimeout: configs.Duration(10 * time.Minute), IdleTimeout: configs.Duration(30 * time.Second),
 		},
-		Triage:    configs.Triage{Alert: configs.Duration(30 * time.Minute), UrgentAlert: configs.Duration(10 * time.Minute), GiveUp: configs.Duration(48 * time.Hour)},
-		Directory: configs.Directory{MaxShrink: 20},
+		Triage: configs.Triage{Alert: configs.Duration(30 * time.Minute), UrgentAlert: configs.Duration(10 * time.Minute), GiveUp: configs.Duration(48 * time.Hour)},
+		Export: configs.Export{
+			Content:  configs.Coded{Code: "07", Label: "Consultation", System: "1.2.250.1.213.2.2"},
+			Facility: configs.Coded{Code: "SA01", Label: "Établissement public de santé", System: "1.2.250.1.71.4.2.4"},
+			Practice: configs.Coded{Code: "AMBULATOIRE", Label: "Ambulatoire", System: "1.2.250.1.213.1.1.4.9"},
+			Untyped:  "34120-6", Class: "10",
+		},
+		Directory: configs.Directory{MaxShrink: 20, MaxAge: configs.Duration(30 * 24 * time.Hour)},
 		Admin:     configs.Admin{Socket: "/etc/relais/data/admin.sock"},
 		Keys: configs.Keys{
 			HubKey: configs.Secret{In: configs.InFile, Name: "/etc/relais/keys/hub.key"}, RecoveryKey: "/etc/relais/keys/recovery.pub", EpochDir: "/etc/relais/keys/epochs",

@@ -4,7 +4,7 @@ import "github.com/relais-sante/relais/rules/strict"
 
 // TextIDs lists the texts of problems that [Parse] can find.
 var TextIDs = []strict.TextID{
-	missing, twice, emptyList, badSize, badListen, badHostPort, badPasswords, badSecret, badDomain, badNIL, longSocket,
+	missing, twice, emptyList, badSize, badCoded, badListen, badHostPort, badPasswords, badSecret, badDomain, badNIL, longSocket,
 	needsLoopback, needsSmarthost, noStartTLS, certAndKey, noAuthorities, noSmarthostDN, noOperator, badBoxName, insideData,
 	noWhiteList, passwordOn, noRecoveryKey, devOpen,
 }

@@ -35,6 +35,7 @@ func TestProblems(t *testing.T) {
 		{"passwords from everywhere", `["10.0.0.0/8", "192.0.2.7"]`, `"on"`, `relais.toml:14:1: warning: Passwords are taken from everywhere. *`},
 		{"no white list", `white_list = "list.xml"`, `white_list = ""`, `relais.toml:7:1: warning: Without a white list *`},
 		{"share without a sign", `[inbound]`, "max_shrink = \"20\"\n[inbound]", `relais.toml:8:1: "trust.max_shrink": "20" is not a share. *`},
+		{"code without a list", `[keys]`, "[export]\ncontent = \"07^Consultation\"\n[keys]", `relais.toml:18:1: "export.content": "07^Consultation" is not a code of a list. *`},
 		{"share over the whole", `[inbound]`, "max_shrink = \"101%\"\n[inbound]", `relais.toml:8:1: "trust.max_shrink": "101%" is not a share. *`},
 		{"clear peers on the network", `[submission]`, "require_client_cert = false\n[submission]", `relais.toml:10:1: "require_client_cert = false" is allowed on loopback only (127.0.0.1, ::1, localhost), not with tls://192.0.2.1:465.`},
 		{"no certificate", `cert = "tls/cert.pem"`, ``, `relais.toml:2:2: "tls.cert" is missing or empty.`},

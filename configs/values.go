@@ -5,6 +5,7 @@ import (
 	"math"
 	"net"
 	"net/netip"
+	"regexp"
 	"strconv"
 	"strings"
 
@@ -72,6 +73,23 @@ func (p *Percent) UnmarshalText(text []byte) error {
 }
 
 func (p Percent) String() string { return strconv.Itoa(int(p)) + "%" }
+
+// Coded is a code of a national list: "07^Consultation^1.2.250.1.213.2.2".
+type Coded struct{ Code, System, Label string }
+
+var codedShape = regexp.MustCompile(`^([!-\]_-~]{1,64})\^([^^\x00-\x1f]{1,200})\^([0-2](?:\.[0-9]+)+)$`)
+
+// UnmarshalText implements [encoding.TextUnmarshaler].
+func (c *Coded) UnmarshalText(text []byte) error {
+	m := codedShape.FindSubmatch(text)
+	if m == nil {
+		return &strict.Fault{ID: badCoded, Args: map[string]any{"value": string(text)}}
+	}
+	*c = Coded{Code: string(m[1]), Label: string(m[2]), System: string(m[3])}
+	return nil
+}
+
+func (c Coded) String() string { return c.Code + "^" + c.Label + "^" + c.System }
 
 // TLSVersion is "1.2" or "1.3".
 type TLSVersion string

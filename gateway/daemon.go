@@ -113,7 +113,7 @@ func (d *daemon) open() error {
 		return err
 	}
 	d.directory = directory.Open(directory.Options{
-		Dir: filepath.Join(string(d.cfg.DataDir), "directory"), MaxShrink: d.cfg.Directory.MaxShrink, Log: d.log,
+		Dir: filepath.Join(string(d.cfg.DataDir), "directory"), MaxShrink: int(d.cfg.Directory.MaxShrink), Log: d.log,
 	})
 	d.metrics = newMetrics()
 	d.antivirus = newAntivirus(d.cfg, d.metrics)

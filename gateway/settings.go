@@ -13,6 +13,7 @@ import (
 	"github.com/relais-sante/relais/gateway/outbound"
 	"github.com/relais-sante/relais/gateway/trust"
 	"github.com/relais-sante/relais/mailbox"
+	"github.com/relais-sante/relais/mailbox/letter"
 	"github.com/relais-sante/relais/mailbox/password"
 	"github.com/relais-sante/relais/rules"
 	"github.com/relais-sante/relais/store"
@@ -90,7 +91,11 @@ func (d *daemon) hubOptions() mailbox.Options {
 			Alert: time.Duration(c.Triage.Alert), UrgentAlert: time.Duration(c.Triage.UrgentAlert),
 			GiveUp: time.Duration(c.Triage.GiveUp),
 		},
-		Retry:         mailbox.RetryTimes{Steps: steps, GiveUp: time.Duration(c.Outbound.GiveUp)},
+		Retry: mailbox.RetryTimes{Steps: steps, GiveUp: time.Duration(c.Outbound.GiveUp)},
+		XDM: letter.XDMCodes{
+			Content: letter.Coded(c.Export.Content), Facility: letter.Coded(c.Export.Facility), Practice: letter.Coded(c.Export.Practice),
+			Untyped: c.Export.Untyped, Class: c.Export.Class,
+		},
 		MissingHeader: d.metrics.missingHeaders(), Boxes: boxes, Client: c.Outbound.Route == configs.RouteOperator,
 		Listed: d.guard.Listed, Directory: d.directory, Scanner: d.antivirus.scanner(), Login: d.loginOptions(), Log: d.log, Instance: fmt.Sprintf("%d", os.Getpid()),
 	}

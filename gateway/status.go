@@ -102,9 +102,12 @@ func (d *daemon) warn(s *admin.Status) {
 	if s.Antivirus.Active && !s.Antivirus.Reachable {
 		s.Warnings = append(s.Warnings, d.text("status.antivirus-away", nil))
 	}
+	if age, old := oldDirectory(s.Directory, time.Duration(d.cfg.Directory.MaxAge), time.Now()); old {
+		s.Warnings = append(s.Warnings, d.text("status.directory-old", map[string]any{"age": texts.Duration(d.cfg.Locale, age)}))
+	}
 	for _, c := range s.Certificates {
 		left := time.Until(c.NotAfter)
-		args := map[string]any{"use": c.Use, "subject": c.Subject, "date": texts.Date(d.cfg.Locale, c.NotAfter)}
+		args := map[string]any{"use": d.text(texts.ID("status.use-"+c.Use), nil), "subject": c.Subject, "date": texts.Date(d.cfg.Locale, c.NotAfter)}
 		switch authority := c.Use == useAuthority; {
 		case left <= 0 && authority:
 			s.Warnings = append(s.Warnings, d.text("status.authority-expired", args))
@@ -122,6 +125,20 @@ func (d *daemon) warn(s *admin.Status) {
 	if t := s.OldestHeld; t != nil && time.Since(*t) > time.Duration(d.cfg.Triage.Alert) {
 		s.Warnings = append(s.Warnings, d.text("status.held", map[string]any{"since": texts.DateTime(d.cfg.Locale, *t)}))
 	}
+}
+
+// oldDirectory reports whether boxes may have come and gone since the directory
+// was issued. That there is none is no warning: the hub works without.
+func oldDirectory(l admin.Directory, most time.Duration, now time.Time) (age time.Duration, old bool) {
+	of := l.Issued
+	if of == nil {
+		of = l.Imported
+	}
+	if of == nil {
+		return 0, false
+	}
+	age = now.Sub(*of)
+	return age, age > most
 }
 
 func (d *daemon) text(id texts.ID, args map[string]any) string {

@@ -1,8 +1,12 @@
 package gateway
 
 import (
+	"strings"
 	"testing"
+	"time"
 
+	"github.com/relais-sante/relais/configs"
+	"github.com/relais-sante/relais/gateway/admin"
 	"github.com/relais-sante/relais/gateway/trust"
 	"github.com/relais-sante/relais/mailbox/texts"
 )
@@ -24,6 +28,46 @@ func TestTrustHasTexts(t *testing.T) {
 			if texts.T(l, id, args) == string(id) {
 				t.Errorf("%s has no text in %s", id, l)
 			}
+		}
+	}
+}
+
+// The age of a directory is that of its extract, where the extract says it.
+func TestOldDirectory(t *testing.T) {
+	now := time.Date(2026, 11, 23, 9, 0, 0, 0, time.UTC)
+	ago := func(days int) *time.Time { at := now.AddDate(0, 0, -days); return &at }
+	for _, c := range []struct {
+		issued, imported *time.Time
+		old              bool
+	}{
+		{nil, nil, false},
+		{nil, ago(29), false},
+		{nil, ago(31), true},
+		{ago(31), ago(1), true},
+		{ago(30), ago(1), false},
+	} {
+		if _, old := oldDirectory(admin.Directory{Issued: c.issued, Imported: c.imported}, 30*24*time.Hour, now); old != c.old {
+			t.Errorf("issued %v, imported %v: %v", c.issued, c.imported, old)
+		}
+	}
+}
+
+// Warnings are whole sentences in the hub's language.
+func TestWarningsAreTranslated(t *testing.T) {
+	for _, l := range texts.Locales() {
+		d := &daemon{cfg: &configs.Config{Locale: l, Directory: configs.Directory{MaxAge: configs.Duration(30 * 24 * time.Hour)}}}
+		was := time.Now().AddDate(0, -2, 0)
+		s := admin.Status{
+			Directory:    admin.Directory{Imported: &was},
+			Certificates: []admin.Certificate{{Use: "server", NotAfter: was}, {Use: "client", NotAfter: time.Now().Add(time.Hour)}},
+		}
+		d.warn(&s)
+		all := strings.Join(s.Warnings, "\n")
+		if len(s.Warnings) != 3 || strings.Contains(all, "status.") || strings.Contains(all, "<no value>") {
+			t.Errorf("%s:\n%s", l, all)
+		}
+		if l == texts.French && (strings.Contains(all, "server") || strings.Contains(all, "(client)")) {
+			t.Errorf("not in French:\n%s", all)
 		}
 	}
 }

@@ -32,7 +32,7 @@ var national = []string{
 // withDirectory is the house with a directory in place.
 func withDirectory(t *testing.T) *house {
 	h := newHouse(t)
-	d := directory.Open(directory.Options{Dir: filepath.Join(h.dir, "directory"), Now: h.clock.now})
+	d := directory.Open(directory.Options{MaxShrink: 20, Dir: filepath.Join(h.dir, "directory"), Now: h.clock.now})
 	t.Cleanup(func() { d.Close() })
 	h.o.Directory = d
 	if _, err := h.ImportDirectory(t.Context(), testActor, DirectoryImport{}, strings.NewReader(extract(national...))); err != nil {

@@ -123,6 +123,10 @@ func TestExport(t *testing.T) {
 	if p := s.Patients(); len(p) != 1 || p[0].INS.Matricule() != "279035121518989" {
 		t.Errorf("the export is about %d patients", len(p))
 	}
+	h.o.XDM.Untyped = "11490-0" // as the software that takes it expects
+	if got := titles(ExportRequest{}); got != irm+" bilan.pdf/11490-0/Mme Claire Simon" {
+		t.Errorf("with another type for what has none: %q", got)
+	}
 	again, _ := h.exported(ExportRequest{})
 	if s.UniqueID == again.UniqueID {
 		t.Error("two exports are one submission set")

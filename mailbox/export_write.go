@@ -71,7 +71,7 @@ func (x *export) describe(ctx context.Context) (letter.Export, error) {
 	e := letter.Export{
 		ID: h.oid("export", h.ids.next(h.o.Now())), SourceID: h.oid("export-source", h.o.Domain), Time: h.o.Now(), Locale: h.o.Locale,
 		Title: texts.T(h.o.Locale, "export.title", map[string]any{"pathway": string(p.Code)}), Software: "Relais",
-		LocalID: string(p.Code), Author: letter.Writer{Institution: sender}, Dev: h.o.Dev,
+		LocalID: string(p.Code), Author: letter.Writer{Institution: sender}, Codes: h.o.XDM, Dev: h.o.Dev,
 	}
 	t := &p.Patient
 	e.Patient.Traits = identity.Traits{Family: t.FamilyName, Given: t.GivenName, Birth: t.BirthDate, Sex: t.Sex}

@@ -26,6 +26,7 @@ import (
 	"time"
 
 	"github.com/relais-sante/relais/mailbox/directory"
+	"github.com/relais-sante/relais/mailbox/letter"
 	"github.com/relais-sante/relais/mailbox/texts"
 	"github.com/relais-sante/relais/rules"
 	"github.com/relais-sante/relais/store"
@@ -52,6 +53,8 @@ type Options struct {
 	// MissingHeader counts copies that leave without a national header they
 	// should bear (nil, ins, codecda); nil: nobody counts.
 	MissingHeader func(header string)
+	// XDM are the codes that no document says, for archives that are written.
+	XDM letter.XDMCodes
 	// Directory is the national one; nil: there is none.
 	Directory *directory.Directory
 	// Scanner looks for harmful content before a message is taken; nil: none.

@@ -62,14 +62,11 @@ type Options struct {
 	// Dir is the folder of its files; made by the first import.
 	Dir string
 	// MaxShrink is the share of boxes, in per cent, that may be missing in a
-	// new extract before it is refused; 0: the default, 20.
+	// new extract before it is refused; 0: none may.
 	MaxShrink int
 	Log       *slog.Logger
 	Now       func() time.Time // default time.Now
 }
-
-// defaultShrink: over 75 days 7 % of the real boxes vanished.
-const defaultShrink = 20
 
 // current is the name of the directory in use; what ends in part is an import
 // under way or broken off.
@@ -91,9 +88,6 @@ type Directory struct {
 // Open opens the directory in o.Dir, if there is one. A file that cannot be
 // used is told to the log and counts as none: the next import replaces it.
 func Open(o Options) *Directory {
-	if o.MaxShrink == 0 {
-		o.MaxShrink = defaultShrink
-	}
 	if o.Log == nil {
 		o.Log = journal.Discard()
 	}

@@ -25,7 +25,7 @@ var noon = time.Date(2026, 3, 4, 12, 0, 0, 0, time.UTC)
 
 // open gives an empty directory.
 func open(t testing.TB) *Directory {
-	d := Open(Options{Dir: filepath.Join(t.TempDir(), "directory"), Now: noonClock})
+	d := Open(Options{MaxShrink: 20, Dir: filepath.Join(t.TempDir(), "directory"), Now: noonClock})
 	t.Cleanup(func() { d.Close() })
 	return d
 }

@@ -139,7 +139,7 @@ func TestShuffledColumns(t *testing.T) {
 		lines = append(lines, c.line(i))
 	}
 	imported := func(t rapid.TB, dir string, lines []string) []byte {
-		d := Open(Options{Dir: dir, Now: noonClock})
+		d := Open(Options{MaxShrink: 20, Dir: dir, Now: noonClock})
 		defer d.Close()
 		if _, err := d.Import(context.Background(), strings.NewReader(strings.Join(lines, "\n")), Import{}); err != nil {
 			t.Fatal(err)
@@ -180,7 +180,7 @@ func FuzzExtract(f *testing.F) {
 	f.Add([]byte("PK\x03\x04"))
 	dir := f.TempDir()
 	f.Fuzz(func(t *testing.T, raw []byte) {
-		d := Open(Options{Dir: dir})
+		d := Open(Options{MaxShrink: 20, Dir: dir})
 		defer d.Close()
 		r, err := d.Import(t.Context(), bytes.NewReader(raw), Import{Force: true})
 		if err != nil {
@@ -210,7 +210,7 @@ func FuzzExtract(f *testing.F) {
 // FuzzIndex reads damaged files: an error, or an answer, and no more.
 func FuzzIndex(f *testing.F) {
 	dir := f.TempDir()
-	d := Open(Options{Dir: dir})
+	d := Open(Options{MaxShrink: 20, Dir: dir})
 	if _, err := d.Import(f.Context(), strings.NewReader(table(people...)), Import{}); err != nil {
 		f.Fatal(err)
 	}

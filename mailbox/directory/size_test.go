@@ -65,7 +65,7 @@ func importAlone(file, dir string) error {
 		return err
 	}
 	defer f.Close()
-	d := Open(Options{Dir: dir})
+	d := Open(Options{MaxShrink: 20, Dir: dir})
 	defer d.Close()
 	start := time.Now()
 	report, err := d.Import(context.Background(), f, Import{})
@@ -108,7 +108,7 @@ func TestSize(t *testing.T) {
 	if long() && (time.Duration(millis)*time.Millisecond > 15*time.Second || peak > 300<<10) {
 		t.Errorf("import took %d ms, %v of processors and %d kB", millis, busy, peak)
 	}
-	d := Open(Options{Dir: dir})
+	d := Open(Options{MaxShrink: 20, Dir: dir})
 	defer d.Close()
 	info, err := os.Stat(filepath.Join(dir, current))
 	if err != nil || info.Mode().Perm() != 0o600 {
@@ -171,7 +171,7 @@ func BenchmarkImport(b *testing.B) {
 		if err != nil {
 			b.Fatal(err)
 		}
-		d := Open(Options{Dir: b.TempDir()})
+		d := Open(Options{MaxShrink: 20, Dir: b.TempDir()})
 		if _, err := d.Import(b.Context(), f, Import{}); err != nil {
 			b.Fatal(err)
 		}
@@ -191,7 +191,7 @@ func BenchmarkSearch(b *testing.B) {
 		b.Fatal(err)
 	}
 	defer f.Close()
-	d := Open(Options{Dir: b.TempDir()})
+	d := Open(Options{MaxShrink: 20, Dir: b.TempDir()})
 	defer d.Close()
 	if _, err := d.Import(b.Context(), f, Import{}); err != nil {
 		b.Fatal(err)

@@ -24,19 +24,18 @@ var (
 
 // Coding systems of the metadata (mssante reference, §4.2, 4.3 and 4.5).
 const (
-	systemLOINC       = "2.16.840.1.113883.6.1"
-	systemType        = "1.2.250.1.213.1.1.4.12" // TRE_A05: types that LOINC has not
-	systemClass       = "1.2.250.1.213.1.1.4.1"  // TRE_A03
-	systemSecrecy     = "2.16.840.1.113883.5.25" // N, R, V of HL7
-	systemVisibility  = "1.2.250.1.213.1.1.4.13" // who must not see it
-	systemIHEFormat   = "1.3.6.1.4.1.19376.1.2.3"
-	systemFormat      = "1.2.250.1.213.1.1.4.2.282"
-	systemActSector   = "1.2.250.1.213.2.2"
-	systemFacility    = "1.2.250.1.71.4.2.4"
-	systemPractice    = "1.2.250.1.213.1.1.4.9"
-	systemSpeciality  = "1.2.250.1.213.1.1.4.5"
-	formatUnprofiled  = "urn:asipSante:modelesHorsProfils:2011"
-	classOfOtherTypes = "10" // a type that the national map does not know
+	systemLOINC      = "2.16.840.1.113883.6.1"
+	systemType       = "1.2.250.1.213.1.1.4.12" // TRE_A05: types that LOINC has not
+	systemClass      = "1.2.250.1.213.1.1.4.1"  // TRE_A03
+	systemSecrecy    = "2.16.840.1.113883.5.25" // N, R, V of HL7
+	systemVisibility = "1.2.250.1.213.1.1.4.13" // who must not see it
+	systemIHEFormat  = "1.3.6.1.4.1.19376.1.2.3"
+	systemFormat     = "1.2.250.1.213.1.1.4.2.282"
+	systemActSector  = "1.2.250.1.213.2.2"
+	systemFacility   = "1.2.250.1.71.4.2.4"
+	systemPractice   = "1.2.250.1.213.1.1.4.9"
+	systemSpeciality = "1.2.250.1.213.1.1.4.5"
+	formatUnprofiled = "urn:asipSante:modelesHorsProfils:2011"
 )
 
 // Coded is a code of a list.
@@ -51,6 +50,7 @@ type XDMCodes struct {
 	Facility Coded  // kind of place of care (JDV_J02), where a document names none
 	Practice Coded  // setting of care (JDV_J04), likewise
 	Untyped  string // type of a document that has none
+	Class    string // class of a type that the national map does not know
 }
 
 // DefaultXDMCodes stand for what is left empty.
@@ -59,6 +59,7 @@ var DefaultXDMCodes = XDMCodes{
 	Facility: Coded{"SA01", systemFacility, "Établissement public de santé"},
 	Practice: Coded{"AMBULATOIRE", systemPractice, "Ambulatoire"},
 	Untyped:  "34120-6",
+	Class:    "10",
 }
 
 func (c XDMCodes) orDefault() XDMCodes {
@@ -72,6 +73,7 @@ func (c XDMCodes) orDefault() XDMCodes {
 		}
 	}
 	setOnce(&c.Untyped, DefaultXDMCodes.Untyped)
+	setOnce(&c.Class, DefaultXDMCodes.Class)
 	return c
 }
 
@@ -100,10 +102,11 @@ func typeCoded(code, label string) Coded {
 	return c
 }
 
-// classCoded derives the class from the type (ASS_X04).
-func classCoded(code string) Coded {
+// classCoded derives the class from the type (ASS_X04); other is that of a type
+// the map does not know.
+func classCoded(code, other string) Coded {
 	class := classOfType[code]
-	setOnce(&class, classOfOtherTypes)
+	setOnce(&class, other)
 	return Coded{class, systemClass, labelOfClass[class]}
 }
 

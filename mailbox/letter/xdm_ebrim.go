@@ -158,7 +158,7 @@ func (b *ebrim) document(e *Export, id string, d *xdmEntry) rimObject {
 	}
 	inside = append(inside, rimName(fitTitle(d.title)))
 	inside = append(inside, b.author(id, schemeAuthor, d.author)...)
-	inside = append(inside, b.coded(id, schemeClass, classCoded(d.kind.Code)))
+	inside = append(inside, b.coded(id, schemeClass, classCoded(d.kind.Code, e.Codes.Class)))
 	for _, c := range confidentialityCoded(d.secrecy) {
 		inside = append(inside, b.coded(id, schemeConfidentiality, c))
 	}
