@@ -1,7 +1,6 @@
 package mailbox
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -54,8 +53,6 @@ type SeenReader struct {
 	Messages int       `json:"messages"`
 	First    time.Time `json:"first"`
 	Last     time.Time `json:"last"`
-
-	order uint64 // number of the first record
 }
 
 // Ways of having seen, in the order they are told.
@@ -117,6 +114,7 @@ type sightings struct {
 	p        *store.Pathway
 	boxes    map[store.Address]*SeenBox
 	readers  map[string]*SeenReader
+	order    []*SeenReader // by their first trace
 	messages map[string]map[string]bool
 	since    *time.Time
 }
@@ -213,12 +211,13 @@ func (s *sightings) trace(t *store.Trace) {
 	key := how + "\x00" + t.Actor + "\x00" + t.OnBehalf
 	r := s.readers[key]
 	if r == nil {
-		r = &SeenReader{Actor: t.Actor, OnBehalf: t.OnBehalf, How: how, Actions: []string{}, First: t.At, Last: t.At, order: t.Seq}
+		r = &SeenReader{Actor: t.Actor, OnBehalf: t.OnBehalf, How: how, Actions: []string{}, First: t.At, Last: t.At}
 		if id, ok := strings.CutPrefix(t.Actor, "member:"); ok {
 			if m := member(s.p, store.MemberID(id)); m != nil {
 				r.Name = m.Name
 			}
 		}
+		s.order = append(s.order, r)
 		s.readers[key], s.messages[key] = r, map[string]bool{}
 	}
 	if !slices.Contains(r.Actions, t.Action) {
@@ -247,14 +246,9 @@ func (s *sightings) report() SeenReport {
 		r.Boxes = append(r.Boxes, *b)
 	}
 	slices.SortFunc(r.Boxes, func(a, b SeenBox) int { return strings.Compare(a.Mailbox, b.Mailbox) })
-	for _, x := range s.readers {
+	for _, x := range s.order {
 		r.Readers = append(r.Readers, *x)
 	}
-	slices.SortFunc(r.Readers, func(a, b SeenReader) int {
-		if d := slices.Index(seenOrder, a.How) - slices.Index(seenOrder, b.How); d != 0 {
-			return d
-		}
-		return cmp.Compare(a.order, b.order)
-	})
+	slices.SortStableFunc(r.Readers, func(a, b SeenReader) int { return slices.Index(seenOrder, a.How) - slices.Index(seenOrder, b.How) })
 	return r
 }

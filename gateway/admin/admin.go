@@ -107,5 +107,11 @@ type Operations interface {
 	ImportDirectory(ctx context.Context, a mailbox.Actor, q mailbox.DirectoryImport, extract io.Reader) (mailbox.DirectoryReport, error)
 	SearchDirectory(context.Context, mailbox.Actor, mailbox.DirectoryQuery) (mailbox.DirectoryPage, error)
 
+	Audit(context.Context, mailbox.Actor, mailbox.AuditQuery) (mailbox.AuditPage, error)
+	AuditSeen(ctx context.Context, a mailbox.Actor, code string) (mailbox.SeenReport, error)
+	AuditHead(context.Context, mailbox.Actor) (mailbox.HeadView, error)
+	AuditVerify(context.Context, mailbox.Actor, mailbox.AuditCheck) (mailbox.AuditReport, error)
+	AuditExport(context.Context, mailbox.Actor, mailbox.AuditExport) (io.ReadCloser, error)
+
 	Explain(ctx context.Context, a mailbox.Actor, code, from string, mail io.Reader) (mailbox.ExplainView, error)
 }

@@ -58,6 +58,14 @@ func fill(v reflect.Value, word string) {
 		v.SetBool(true)
 	case reflect.Int, reflect.Int64:
 		v.SetInt(int64(len(word)))
+	case reflect.Uint64:
+		v.SetUint(uint64(len(word)))
+	case reflect.Map:
+		v.Set(reflect.MakeMap(v.Type()))
+		k, e := reflect.New(v.Type().Key()).Elem(), reflect.New(v.Type().Elem()).Elem()
+		fill(k, word)
+		fill(e, word)
+		v.SetMapIndex(k, e)
 	}
 }
 
@@ -262,4 +270,24 @@ func (e *echo) Explain(_ context.Context, a mailbox.Actor, code, from string, ma
 		return mailbox.ExplainView{}, err
 	}
 	return note[mailbox.ExplainView](e, "Explain", a, code, from, string(bytes))
+}
+
+func (e *echo) Audit(_ context.Context, a mailbox.Actor, q mailbox.AuditQuery) (mailbox.AuditPage, error) {
+	return note[mailbox.AuditPage](e, "Audit", a, q)
+}
+
+func (e *echo) AuditSeen(_ context.Context, a mailbox.Actor, code string) (mailbox.SeenReport, error) {
+	return note[mailbox.SeenReport](e, "AuditSeen", a, code)
+}
+
+func (e *echo) AuditHead(_ context.Context, a mailbox.Actor) (mailbox.HeadView, error) {
+	return note[mailbox.HeadView](e, "AuditHead", a)
+}
+
+func (e *echo) AuditVerify(_ context.Context, a mailbox.Actor, q mailbox.AuditCheck) (mailbox.AuditReport, error) {
+	return note[mailbox.AuditReport](e, "AuditVerify", a, q)
+}
+
+func (e *echo) AuditExport(_ context.Context, a mailbox.Actor, q mailbox.AuditExport) (io.ReadCloser, error) {
+	return e.raw("AuditExport", a, q)
 }

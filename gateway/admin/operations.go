@@ -194,3 +194,23 @@ func (c *Client) SearchDirectory(ctx context.Context, _ mailbox.Actor, q mailbox
 func (c *Client) Explain(ctx context.Context, _ mailbox.Actor, code, from string, mail io.Reader) (mailbox.ExplainView, error) {
 	return send[mailbox.ExplainView](ctx, c, "rules/explain", explainRequest{code, from}, "message/rfc822", mail)
 }
+
+func (c *Client) Audit(ctx context.Context, _ mailbox.Actor, q mailbox.AuditQuery) (mailbox.AuditPage, error) {
+	return ask[mailbox.AuditPage](ctx, c, "audit/show", q)
+}
+
+func (c *Client) AuditSeen(ctx context.Context, _ mailbox.Actor, code string) (mailbox.SeenReport, error) {
+	return ask[mailbox.SeenReport](ctx, c, "audit/seen", pathwayRef{code})
+}
+
+func (c *Client) AuditHead(ctx context.Context, _ mailbox.Actor) (mailbox.HeadView, error) {
+	return ask[mailbox.HeadView](ctx, c, "audit/head", none{})
+}
+
+func (c *Client) AuditVerify(ctx context.Context, _ mailbox.Actor, q mailbox.AuditCheck) (mailbox.AuditReport, error) {
+	return ask[mailbox.AuditReport](ctx, c, "audit/verify", q)
+}
+
+func (c *Client) AuditExport(ctx context.Context, _ mailbox.Actor, q mailbox.AuditExport) (io.ReadCloser, error) {
+	return fetch(ctx, c, "audit/export", q)
+}

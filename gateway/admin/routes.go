@@ -96,6 +96,16 @@ var routes = map[string]handler{
 	"/v1/directory/import": upload(ofExtract, Operations.ImportDirectory),
 	"/v1/directory/search": verb(Operations.SearchDirectory),
 
+	"/v1/audit/show": verb(Operations.Audit),
+	"/v1/audit/seen": verb(func(o Operations, ctx context.Context, a mailbox.Actor, q pathwayRef) (mailbox.SeenReport, error) {
+		return o.AuditSeen(ctx, a, q.Pathway)
+	}),
+	"/v1/audit/head": verb(func(o Operations, ctx context.Context, a mailbox.Actor, _ none) (mailbox.HeadView, error) {
+		return o.AuditHead(ctx, a)
+	}),
+	"/v1/audit/verify": verb(Operations.AuditVerify),
+	"/v1/audit/export": download(jsonLines, Operations.AuditExport),
+
 	"/v1/rules/explain": upload(ofMail, func(o Operations, ctx context.Context, a mailbox.Actor, q explainRequest, r io.Reader) (mailbox.ExplainView, error) {
 		return o.Explain(ctx, a, q.Pathway, q.From, r)
 	}),

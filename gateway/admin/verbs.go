@@ -75,6 +75,7 @@ func upload[Q, A any](of content, do func(Operations, context.Context, mailbox.A
 const (
 	aMail     = "message/rfc822"
 	anArchive = "application/zip"
+	jsonLines = "application/x-ndjson"
 )
 
 // download answers with the bytes of a file.
