@@ -61,11 +61,18 @@ type Options struct {
 	Scanner Scanner
 	// Login says how accounts log in.
 	Login LoginOptions
+	// Quota bounds the private folders of each account.
+	Quota Quota
 	Log   *slog.Logger
 	Now   func() time.Time // default time.Now
 	Rand  io.Reader        // default crypto/rand
 	// Instance names this process in leases.
 	Instance string
+}
+
+// Quota is in bytes and messages; zero is no limit.
+type Quota struct {
+	Size, Messages int64
 }
 
 // TriageTimes say when held mail is announced again and given up.
@@ -90,6 +97,7 @@ type Hub struct {
 	logins   *logins
 	sessions sessions
 	shelves  shelves
+	desks    desks
 }
 
 // New returns a hub over o.Store.

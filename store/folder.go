@@ -53,6 +53,8 @@ type Entry struct {
 	Saved    int64      `cbor:"7,keyasint"` // seconds since 1970
 	Mail     MailID     `cbor:"8,keyasint,omitempty"`
 	Of       MessageRef `cbor:"9,keyasint,omitzero"` // of a pathway, if Mail is empty
+	// Sum is the SHA-256 of a message that the hub writes anew when it is read.
+	Sum []byte `cbor:"10,keyasint,omitempty"`
 }
 
 // Mail is a private message, in as many folders as Entries say.

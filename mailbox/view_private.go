@@ -1,0 +1,393 @@
+package mailbox
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/relais-sante/relais/mailbox/folder"
+	"github.com/relais-sante/relais/store"
+)
+
+// Tables of private folders. A pathway's message in one is a reference: it is
+// there as long as its pathway lets it be seen.
+
+// privatePages are the pages of a private folder and what they are made of.
+type privatePage struct {
+	page
+	all  []folder.Row                // whether or not they may be seen now
+	refs map[uint32]store.MessageRef // those that are references
+	at   uint64                      // modseq of the folder
+}
+
+// privateKey is the key of a folder among a desk's tables.
+func privateKey(id store.FolderID) string { return "private:" + string(id) }
+
+// folderNamed finds a private folder.
+func (r *Reader) folderNamed(v store.View, name string) (*store.Folder, error) {
+	all, err := v.Folders(r.a.ID)
+	if err != nil {
+		return nil, fmt.Errorf("listing folders: %w", err)
+	}
+	for _, f := range all {
+		if f.Name == name && !f.Dropped && f.Use != sheetUse {
+			return f, nil
+		}
+	}
+	return nil, folder.ErrNone
+}
+
+// privatePage gives a private folder as it is now. The desk is locked.
+func (r *Reader) privatePage(ctx context.Context, id store.FolderID) (*tables, error) {
+	t := r.desk.tables[privateKey(id)]
+	if t == nil {
+		t = &tables{}
+	}
+	last := r.desk.private[id]
+	var now *privatePage
+	err := r.h.view(ctx, func(v store.View) error {
+		f, err := v.Folder(r.a.ID, id)
+		if err == nil && f.Dropped || errors.Is(err, store.ErrNotFound) {
+			return folder.ErrNone
+		}
+		if err != nil {
+			return err
+		}
+		if last != nil && last.at == f.HighestModSeq && len(last.refs) == 0 {
+			now = last
+			return nil
+		}
+		now, err = r.follow(v, f, last)
+		return err
+	})
+	if err != nil {
+		if errors.Is(err, folder.ErrNone) {
+			delete(r.desk.tables, privateKey(id))
+			delete(r.desk.private, id)
+		}
+		return nil, err
+	}
+	if now == last {
+		return t, nil
+	}
+	gone, err := r.unseen(ctx, now)
+	if err != nil {
+		return nil, err
+	}
+	if last != nil && now.at == last.at && len(gone) == len(last.all)-len(last.Rows) && sameGone(last, gone) {
+		return t, nil
+	}
+	now.Rows = now.all
+	if len(gone) > 0 {
+		now.Rows = slices.DeleteFunc(slices.Clone(now.all), func(row folder.Row) bool { return gone[row.UID] })
+		now.HighestModSeq++ // something may have gone with no change in here
+	}
+	words := map[string]bool{}
+	for i := range now.Rows {
+		now.count(&now.Rows[i])
+		for _, w := range now.Rows[i].Flags.Keywords {
+			words[w] = true
+		}
+	}
+	now.Keywords = keywordsOf(words)
+	t.turn(&now.page, nil)
+	r.desk.tables[privateKey(id)], r.desk.private[id] = t, now
+	return t, nil
+}
+
+// follow makes a page of the last one and what changed since; without one, of
+// all there is.
+func (r *Reader) follow(v store.View, f *store.Folder, last *privatePage) (*privatePage, error) {
+	now := &privatePage{at: f.HighestModSeq, refs: map[uint32]store.MessageRef{}}
+	now.State = folder.State{UIDValidity: f.UIDValidity, UIDNext: f.UIDNext, HighestModSeq: f.HighestModSeq}
+	after := uint32(0)
+	if last != nil {
+		for uid, ref := range last.refs {
+			now.refs[uid] = ref
+		}
+		now.all = last.all
+		if n := len(last.all); n > 0 {
+			after = last.all[n-1].UID
+		}
+		changes, err := v.EntryChanges(r.a.ID, f.ID, last.at)
+		if err != nil {
+			return nil, err
+		}
+		if err := r.apply(v, f.ID, now, changes); err != nil {
+			return nil, err
+		}
+	}
+	added, err := v.Entries(r.a.ID, f.ID, after, 0)
+	if err != nil {
+		return nil, err
+	}
+	for i := range added {
+		e := &added[i]
+		now.all = append(now.all, entryRow(e))
+		if e.Mail == "" {
+			now.refs[e.UID] = e.Of
+		}
+	}
+	return now, nil
+}
+
+// apply brings the rows that were there up to date, in a copy.
+func (r *Reader) apply(v store.View, id store.FolderID, now *privatePage, changes []store.Change) error {
+	var gone map[uint32]bool
+	cloned := false
+	for _, c := range changes {
+		i, ok := slices.BinarySearchFunc(now.all, c.UID, func(row folder.Row, uid uint32) int { return int(int64(row.UID) - int64(uid)) })
+		if !ok {
+			continue // came and changed since: it is among the added
+		}
+		if !cloned {
+			now.all, cloned = slices.Clone(now.all), true
+		}
+		if c.Gone {
+			if gone == nil {
+				gone = map[uint32]bool{}
+			}
+			gone[c.UID] = true
+			continue
+		}
+		e, err := v.Entry(r.a.ID, id, c.UID)
+		if err != nil {
+			return err
+		}
+		now.all[i] = entryRow(e)
+	}
+	if gone != nil {
+		now.all = slices.DeleteFunc(now.all, func(row folder.Row) bool { return gone[row.UID] })
+		for uid := range gone {
+			delete(now.refs, uid)
+		}
+	}
+	return nil
+}
+
+func entryRow(e *store.Entry) folder.Row {
+	return folder.Row{
+		UID: e.UID, ModSeq: e.ModSeq, Size: e.Size, Received: e.Received,
+		Flags: folder.Flags{System: folder.SystemFlag(e.System), Keywords: e.Keywords},
+	}
+}
+
+// unseen are the references that may not be seen now.
+func (r *Reader) unseen(ctx context.Context, p *privatePage) (map[uint32]bool, error) {
+	if len(p.refs) == 0 {
+		return nil, nil
+	}
+	sources, err := r.sources(ctx, "")
+	if err != nil {
+		return nil, err
+	}
+	may := map[store.MessageID]bool{}
+	for i := range sources {
+		for _, it := range sources[i].on.items {
+			may[it.m.ID] = r.sees(&sources[i], it.m)
+		}
+	}
+	gone := map[uint32]bool{}
+	for uid, ref := range p.refs {
+		if !may[ref.Message] {
+			gone[uid] = true
+		}
+	}
+	return gone, nil
+}
+
+func sameGone(last *privatePage, gone map[uint32]bool) bool {
+	shown := map[uint32]bool{}
+	for i := range last.Rows {
+		shown[last.Rows[i].UID] = true
+	}
+	for uid := range last.refs {
+		if shown[uid] == gone[uid] {
+			return false
+		}
+	}
+	return true
+}
+
+// Create implements [folder.User].
+func (r *Reader) Create(ctx context.Context, name string, use folder.Use) error {
+	name, err := privateName(name)
+	if err != nil {
+		return err
+	}
+	return r.h.change(ctx, func(tx store.Tx) error {
+		have, err := tx.Reader(r.a.ID)
+		if err != nil {
+			return err
+		}
+		if have.Folders >= maxFolders {
+			return folder.ErrLimit
+		}
+		if _, err := r.folderNamed(tx, name); err == nil {
+			return folder.ErrExists
+		} else if !errors.Is(err, folder.ErrNone) {
+			return err
+		}
+		return r.newFolder(tx, name, use)
+	})
+}
+
+// maxFolders bounds the private folders of an account.
+const maxFolders = 1000
+
+// Delete implements [folder.User]. What is in the folder goes in steps, so that
+// no other commit waits long; from the first on it is not there any more.
+func (r *Reader) Delete(ctx context.Context, name string) error {
+	if isFixed(name) {
+		if r.known(ctx, name) {
+			return folder.ErrFixed
+		}
+		return folder.ErrNone
+	}
+	var id store.FolderID
+	err := r.h.change(ctx, func(tx store.Tx) error {
+		f, err := r.folderNamed(tx, name)
+		if err != nil {
+			return err
+		}
+		id, f.Dropped, f.Name = f.ID, true, ""
+		return tx.PutFolder(r.a.ID, f)
+	})
+	if err != nil {
+		return err
+	}
+	return r.h.emptyFolder(ctx, r.a.ID, id)
+}
+
+// known reports whether a folder of the hub's is there for this reader.
+func (r *Reader) known(ctx context.Context, name string) bool {
+	all, err := r.List(ctx)
+	return err == nil && slices.ContainsFunc(all, func(f folder.Info) bool { return f.Name == name && !f.Missing })
+}
+
+// dropStep bounds the entries taken away in one commit.
+const dropStep = 200
+
+// emptyFolder takes away what is in a dropped folder, then the folder. Cut off,
+// it goes on when the folders of the account are next changed this way.
+func (h *Hub) emptyFolder(ctx context.Context, a store.AccountID, id store.FolderID) error {
+	for {
+		left := false
+		err := h.change(ctx, func(tx store.Tx) error {
+			entries, err := tx.Entries(a, id, 0, dropStep)
+			if err != nil {
+				return err
+			}
+			for i := range entries {
+				if err := tx.DropEntry(a, id, entries[i].UID); err != nil {
+					return err
+				}
+			}
+			if left = len(entries) == dropStep; left {
+				return nil
+			}
+			return tx.DropFolder(a, id)
+		})
+		if err != nil || !left {
+			return err
+		}
+	}
+}
+
+// Rename implements [folder.User]: folders below go along. INBOX cannot be: its
+// messages are the pathways'.
+func (r *Reader) Rename(ctx context.Context, from, to string) error {
+	to, err := privateName(to)
+	if err != nil {
+		return err
+	}
+	if isFixed(from) {
+		if r.known(ctx, from) {
+			return folder.ErrFixed
+		}
+		return folder.ErrNone
+	}
+	return r.h.change(ctx, func(tx store.Tx) error {
+		all, err := tx.Folders(r.a.ID)
+		if err != nil {
+			return fmt.Errorf("listing folders: %w", err)
+		}
+		moved := 0
+		names := map[string]bool{}
+		for _, f := range all {
+			names[f.Name] = !f.Dropped
+		}
+		for _, f := range all {
+			rest, below := cutFolder(f.Name, from)
+			if f.Dropped || !below {
+				continue
+			}
+			if names[to+rest] {
+				return folder.ErrExists
+			}
+			if f.Name, err = privateName(to + rest); err != nil {
+				return err
+			}
+			if err := tx.PutFolder(r.a.ID, f); err != nil {
+				return err
+			}
+			moved++
+		}
+		if moved == 0 {
+			return folder.ErrNone
+		}
+		return nil
+	})
+}
+
+// cutFolder gives what of a name comes behind that of a folder it is, or is in.
+func cutFolder(name, of string) (rest string, ok bool) {
+	if len(name) < len(of) || name[:len(of)] != of {
+		return "", false
+	}
+	rest = name[len(of):]
+	return rest, rest == "" || rest[0] == folder.Delimiter
+}
+
+// maxSubscribed bounds the names an account may subscribe to.
+const maxSubscribed = 2000
+
+// Subscribe implements [folder.User].
+func (r *Reader) Subscribe(ctx context.Context, name string, on bool) error {
+	if len(name) > maxFolderName {
+		return folder.ErrName
+	}
+	return r.h.change(ctx, func(tx store.Tx) error {
+		have, err := tx.Reader(r.a.ID)
+		if err != nil {
+			return err
+		}
+		is := slices.Contains(have.Subscribed, name)
+		switch {
+		case is == on:
+			return nil
+		case !on:
+			have.Subscribed = slices.DeleteFunc(have.Subscribed, func(s string) bool { return s == name })
+		case len(have.Subscribed) >= maxSubscribed:
+			return folder.ErrLimit
+		default:
+			have.Subscribed = append(have.Subscribed, name)
+		}
+		return tx.PutReader(r.a.ID, have)
+	})
+}
+
+// Quota implements [folder.User].
+func (r *Reader) Quota(ctx context.Context) (folder.Quota, error) {
+	var q folder.Quota
+	err := r.h.view(ctx, func(v store.View) error {
+		have, err := v.Reader(r.a.ID)
+		if err != nil {
+			return err
+		}
+		q = folder.Quota{Size: have.Size, SizeLimit: r.h.o.Quota.Size, Messages: have.Messages, MessagesLimit: r.h.o.Quota.Messages}
+		return nil
+	})
+	return q, err
+}

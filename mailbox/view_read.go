@@ -1,0 +1,357 @@
+package mailbox
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"time"
+
+	"github.com/relais-sante/relais/mailbox/folder"
+	"github.com/relais-sante/relais/mailbox/letter"
+	"github.com/relais-sante/relais/store"
+)
+
+// What is read. Rights are asked again for each message when it is read, not
+// only when it was listed, and every read of a pathway's message is traced.
+
+// reads are the pathways' messages read since the last Settle.
+type reads struct {
+	listed, opened []store.MessageRef
+}
+
+// Settle implements [folder.Folder].
+func (o *opened) Settle(ctx context.Context) error {
+	by := o.r.a.actor(o.r.where)
+	// What was opened needs no second record for having been listed.
+	open := map[store.MessageRef]bool{}
+	for _, ref := range o.reads.opened {
+		open[ref] = true
+	}
+	listed := slices.DeleteFunc(o.reads.listed, func(ref store.MessageRef) bool { return open[ref] })
+	if err := o.r.h.TraceReads(ctx, by, ReadOpened, o.reads.opened); err != nil {
+		return err
+	}
+	if err := o.r.h.TraceReads(ctx, by, ReadListed, listed); err != nil {
+		return err
+	}
+	o.reads.listed, o.reads.opened = o.reads.listed[:0], o.reads.opened[:0]
+	return nil
+}
+
+// gate asks again whether messages may be read, cheaply where nothing changed
+// since the page was made.
+type gate struct {
+	r       *Reader
+	v       store.View
+	sources map[store.PathwayCode]*source
+}
+
+// admit gives the message as it is now, if it may be read; errGone if not.
+func (g *gate) admit(ref store.MessageRef) (*store.Message, *source, error) {
+	s, err := g.source(ref.Pathway)
+	if err != nil {
+		return nil, nil, err
+	}
+	m, err := g.v.Message(ref.Pathway, ref.Message)
+	switch {
+	case errors.Is(err, store.ErrNotFound), errors.Is(err, store.ErrErased):
+		return nil, nil, errGone
+	case err != nil:
+		return nil, nil, fmt.Errorf("reading message %s: %w", ref.Message, err)
+	case !g.r.sees(s, m):
+		return nil, nil, errGone
+	}
+	return m, s, nil
+}
+
+func (g *gate) source(code store.PathwayCode) (*source, error) {
+	if s := g.sources[code]; s != nil {
+		return s, nil
+	}
+	all, err := g.r.pathways(g.v, code)
+	if err != nil {
+		return nil, err
+	}
+	if len(all) == 0 {
+		return nil, errGone
+	}
+	if g.sources == nil {
+		g.sources = map[store.PathwayCode]*source{}
+	}
+	g.sources[code] = &all[0]
+	return &all[0], nil
+}
+
+// eachBatch bounds how long one snapshot is held for Each.
+const eachBatch = 256
+
+// found is one message made ready while a snapshot is held.
+type found struct {
+	uid   uint32
+	shown folder.Shown
+}
+
+// Each implements [folder.Folder].
+func (o *opened) Each(ctx context.Context, uids []uint32, fn func(uid uint32, m *folder.Shown) error) error {
+	for batch := range slices.Chunk(uids, eachBatch) {
+		var ready []found
+		err := o.r.h.view(ctx, func(v store.View) error {
+			ready = ready[:0]
+			g := &gate{r: o.r, v: v}
+			for _, uid := range batch {
+				one, err := o.index(g, uid)
+				if errors.Is(err, errGone) {
+					continue
+				}
+				if err != nil {
+					return err
+				}
+				ready = append(ready, one)
+			}
+			return nil
+		})
+		if err != nil {
+			return fmt.Errorf("reading indexes: %w", err)
+		}
+		for i := range ready {
+			if err := fn(ready[i].uid, &ready[i].shown); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// index makes one message ready; errGone if it is not there for the reader.
+func (o *opened) index(g *gate, uid uint32) (found, error) {
+	i, ok := o.row(uid)
+	if !ok {
+		return found{}, errGone
+	}
+	if o.kind == kindSheet {
+		return o.sheetIndex(uid)
+	}
+	var ref store.MessageRef
+	saved := time.Time{}
+	if o.kind == kindPrivate {
+		e, err := g.v.Entry(o.r.a.ID, o.private, uid)
+		if errors.Is(err, store.ErrNotFound) {
+			return found{}, errGone
+		}
+		if err != nil {
+			return found{}, err
+		}
+		saved = time.Unix(e.Saved, 0)
+		if e.Mail != "" {
+			return o.mailIndex(g, uid, e)
+		}
+		ref = e.Of
+	} else {
+		ref = store.MessageRef{Pathway: o.page.of[i].Pathway, Message: o.page.of[i].ID}
+	}
+	m, s, err := g.admit(ref)
+	if err != nil {
+		return found{}, err
+	}
+	if saved.IsZero() {
+		saved = m.Received
+	}
+	b, err := g.v.Index(m.Pathway, m.ID)
+	if err != nil {
+		return found{}, fmt.Errorf("reading the index of %s: %w", m.ID, err)
+	}
+	idx, err := decodeIndex(b)
+	if err != nil {
+		return found{}, err
+	}
+	shown := o.r.h.shownAs(s.p, idx)
+	o.reads.listed = append(o.reads.listed, ref)
+	out := found{uid: uid, shown: folder.Shown{
+		Index: shown.IndexOf(idx), EmailID: "M" + string(m.ID), ThreadID: threadID(m), Saved: saved, ID: m.RFCID,
+	}}
+	if m.Root != m.RFCID {
+		out.shown.References = append([]string{m.Root}, m.References...)
+	}
+	return out, nil
+}
+
+// threadID names a conversation (RFC 8474 §5.2): letters and digits only.
+func threadID(m *store.Message) string {
+	sum := sha256.Sum256([]byte(m.Root))
+	return "T" + hex.EncodeToString(sum[:10])
+}
+
+func (o *opened) mailIndex(g *gate, uid uint32, e *store.Entry) (found, error) {
+	b, err := g.v.MailIndex(o.r.a.ID, e.Mail)
+	if err != nil {
+		return found{}, err
+	}
+	idx, err := decodeIndex(b)
+	if err != nil {
+		return found{}, err
+	}
+	env := &idx.Envelope
+	refs := env.References
+	if len(refs) == 0 && len(env.InReplyTo) > 0 {
+		refs = env.InReplyTo[:1]
+	}
+	return found{uid: uid, shown: folder.Shown{
+		Index: idx, EmailID: "M" + string(e.Mail), Saved: time.Unix(e.Saved, 0), ID: env.MessageID, References: refs,
+	}}, nil
+}
+
+// Content implements [folder.Folder].
+func (o *opened) Content(ctx context.Context, uid uint32) (folder.Content, error) {
+	var (
+		c   *content
+		ref store.MessageRef
+	)
+	err := o.r.h.view(ctx, func(v store.View) error {
+		var err error
+		c, ref, err = o.contentAt(&gate{r: o.r, v: v}, uid)
+		return err
+	})
+	if errors.Is(err, errGone) {
+		return nil, folder.ErrGone
+	}
+	if err != nil {
+		return nil, fmt.Errorf("opening a message: %w", err)
+	}
+	if ref != (store.MessageRef{}) {
+		o.reads.opened = append(o.reads.opened, ref)
+	}
+	c.open = func() (io.ReadCloser, error) { return o.r.h.store.Open(ctx, *c.blob) }
+	return c, nil
+}
+
+func (o *opened) contentAt(g *gate, uid uint32) (*content, store.MessageRef, error) {
+	i, ok := o.row(uid)
+	if !ok {
+		return nil, store.MessageRef{}, errGone
+	}
+	var ref store.MessageRef
+	switch o.kind {
+	case kindSheet:
+		c, err := o.sheetContent(uid)
+		return c, ref, err
+	case kindPrivate:
+		e, err := g.v.Entry(o.r.a.ID, o.private, uid)
+		if errors.Is(err, store.ErrNotFound) {
+			return nil, ref, errGone
+		}
+		if err != nil {
+			return nil, ref, err
+		}
+		if e.Mail != "" {
+			m, err := g.v.Mail(o.r.a.ID, e.Mail)
+			if err != nil {
+				return nil, ref, err
+			}
+			return &content{blob: m.Blob, shown: letter.Shown{Spans: []letter.Span{{End: m.Blob.Size}}, Size: m.Blob.Size}}, ref, nil
+		}
+		ref = e.Of
+	default:
+		ref = store.MessageRef{Pathway: o.page.of[i].Pathway, Message: o.page.of[i].ID}
+	}
+	m, s, err := g.admit(ref)
+	if err != nil {
+		return nil, ref, err
+	}
+	if m.Blob == nil {
+		return nil, ref, errGone
+	}
+	b, err := g.v.Index(m.Pathway, m.ID)
+	if err != nil {
+		return nil, ref, fmt.Errorf("reading the index of %s: %w", m.ID, err)
+	}
+	idx, err := decodeIndex(b)
+	if err != nil {
+		return nil, ref, err
+	}
+	return &content{blob: m.Blob, shown: o.r.h.shownAs(s.p, idx)}, ref, nil
+}
+
+// content is a message as shown, read from its first byte on; going back opens
+// it anew.
+type content struct {
+	shown letter.Shown
+	blob  *store.Blob
+	text  []byte // the relay sheet: its bytes
+	open  func() (io.ReadCloser, error)
+	r     io.ReadCloser
+	at    int64 // of r, in the mail as received
+}
+
+// Size implements [folder.Content].
+func (c *content) Size() int64 {
+	if c.text != nil {
+		return int64(len(c.text))
+	}
+	return c.shown.Size
+}
+
+// Copy implements [folder.Content].
+func (c *content) Copy(w io.Writer, off, n int64) error {
+	if c.text != nil {
+		_, err := w.Write(c.text[off : off+n])
+		return err
+	}
+	at := int64(0) // where a piece begins, as shown
+	piece := func(length int64, copyFrom func(from, n int64) error) error {
+		from, to := max(off, at), min(off+n, at+length)
+		begin := at
+		at += length
+		if from >= to {
+			return nil
+		}
+		return copyFrom(from-begin, to-from)
+	}
+	err := piece(int64(len(c.shown.Line)), func(from, n int64) error {
+		_, err := io.WriteString(w, c.shown.Line[from:from+n])
+		return err
+	})
+	for _, span := range c.shown.Spans {
+		if err != nil {
+			return err
+		}
+		err = piece(span.End-span.Start, func(from, n int64) error { return c.received(w, span.Start+from, n) })
+	}
+	return err
+}
+
+// received copies bytes of the mail as received.
+func (c *content) received(w io.Writer, off, n int64) error {
+	if c.r == nil || off < c.at {
+		c.Close()
+		r, err := c.open()
+		if err != nil {
+			return fmt.Errorf("opening a message: %w", err)
+		}
+		c.r, c.at = r, 0
+	}
+	skipped, err := io.CopyN(io.Discard, c.r, off-c.at)
+	c.at += skipped
+	if err != nil {
+		return fmt.Errorf("reading a message: %w", err)
+	}
+	copied, err := io.CopyN(w, c.r, n)
+	c.at += copied
+	if err != nil {
+		return fmt.Errorf("reading a message: %w", err)
+	}
+	return nil
+}
+
+// Close implements [folder.Content].
+func (c *content) Close() error {
+	if c.r == nil {
+		return nil
+	}
+	r := c.r
+	c.r = nil
+	return r.Close()
+}
