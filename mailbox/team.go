@@ -235,8 +235,12 @@ func (h *Hub) amend(p *store.Pathway, prog *rules.Programme, m *store.Member, r 
 		return nil, nil, fail("member-name", nil)
 	}
 	if r.Role != nil {
+		was := m.Role
 		if m.Role, err = roleNamed(prog, *r.Role); err != nil {
 			return nil, nil, err
+		}
+		if m.Role != was {
+			m.Widened++ // what was filed before may be seen only now
 		}
 		fields = append(fields, "role")
 	}

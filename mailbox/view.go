@@ -97,7 +97,8 @@ func (r *Reader) newFolder(tx store.Tx, name string, use folder.Use) error {
 type source struct {
 	p       *store.Pathway
 	prog    *rules.Programme
-	members []*store.Member // the account's, in the team now; none: only changes count
+	ever    []*store.Member // the account's, whether or not they may act now
+	members []*store.Member // those who may; none: only changes count
 	on      onShelf
 }
 
@@ -143,12 +144,15 @@ func (r *Reader) pathways(v store.View, only store.PathwayCode) ([]source, error
 			return nil, fmt.Errorf("reading pathway %s: %w", code, err)
 		}
 		s := source{p: p, prog: r.h.o.Programmes().ByID(p.Programme)}
-		if s.prog != nil && p.MergedInto == "" && p.Status != store.PathwayErasing {
-			now := r.h.o.Now()
-			for i := range p.Members {
-				if m := &p.Members[i]; r.a.standsFor(m) && mayAct(p, s.prog, m, now).ok {
-					s.members = append(s.members, m)
-				}
+		alive := s.prog != nil && p.MergedInto == "" && p.Status != store.PathwayErasing
+		for i := range p.Members {
+			m := &p.Members[i]
+			if !r.a.standsFor(m) {
+				continue
+			}
+			s.ever = append(s.ever, m)
+			if alive && mayAct(p, s.prog, m, r.h.o.Now()).ok {
+				s.members = append(s.members, m)
 			}
 		}
 		all = append(all, s)
@@ -170,13 +174,13 @@ func (s *source) openings() uint32 {
 	n := uint32(0)
 	given := map[store.MemberID]bool{}
 	for _, c := range s.p.Consents {
-		mine := c.For == "" || slices.ContainsFunc(s.members, func(m *store.Member) bool { return m.ID == c.For })
+		mine := c.For == "" || slices.ContainsFunc(s.ever, func(m *store.Member) bool { return m.ID == c.For })
 		if mine && given[c.For] {
 			n++
 		}
 		given[c.For] = true
 	}
-	for _, m := range s.members {
+	for _, m := range s.ever {
 		n += m.Widened + uint32(max(0, len(m.Periods)-1))
 	}
 	return n

@@ -34,7 +34,7 @@ type shelf struct {
 	last    uint64 // thread place of the newest message looked at
 	upto    uint64 // modseq up to which changes are known
 	highest uint64 // modseq of the newest change seen
-	changes uint64 // how often a message that was there changed
+	changes uint64 // grows when a message that was there changes
 	items   []shelved
 	at      map[store.MessageID]int // place in items
 	used    uint64                  // for shelves.trim
@@ -63,7 +63,8 @@ func (s *shelves) get(code store.PathwayCode) *shelf {
 	}
 	sh := s.m[code]
 	if sh == nil {
-		sh = &shelf{code: code, at: map[store.MessageID]int{}}
+		// A shelf filled anew must not be taken for one that did not change.
+		sh = &shelf{code: code, at: map[store.MessageID]int{}, changes: s.clock << 32}
 		s.m[code] = sh
 	}
 	s.clock++
