@@ -181,12 +181,46 @@ func (h *Hub) Refile(ctx context.Context, by Actor, r MessageRequest) (MessageVi
 				return err
 			}
 		}
+		before := *c.m
 		c.m.Filings, c.m.Filed = filings, "hand"
-		if err := c.tx.UpdateMessage(c.m); err != nil {
-			return fmt.Errorf("refiling message %s: %w", c.m.ID, err)
+		if err := h.updateMessage(c, &before, c.m); err != nil {
+			return err
 		}
 		return h.followRights(c, "refiled")
 	})
+}
+
+// updateMessage writes a message that others may see now than before. To them
+// it is new: it gets new UIDs, or clients that know higher ones would miss it.
+func (h *Hub) updateMessage(c *post, before, m *store.Message) error {
+	now := h.o.Now()
+	widened := false
+	for i := range c.p.Members {
+		mem := &c.p.Members[i]
+		if !h.maySee(c.p, c.prog, mem, m, now).ok || h.maySee(c.p, c.prog, mem, before, now).ok {
+			continue
+		}
+		widened = true
+		for j := range m.Boxes {
+			if m.Boxes[j].Box == mem.Mailbox {
+				m.Boxes[j].UID = 0
+			}
+		}
+	}
+	if widened {
+		filings := m.Filings
+		m.Filings = nil
+		if err := c.tx.UpdateMessage(m); err != nil {
+			return fmt.Errorf("writing message %s: %w", m.ID, err)
+		}
+		for _, f := range filings {
+			m.Filings = append(m.Filings, store.Filing{Rubric: f.Rubric, Message: m.ID})
+		}
+	}
+	if err := c.tx.UpdateMessage(m); err != nil {
+		return fmt.Errorf("writing message %s: %w", m.ID, err)
+	}
+	return nil
 }
 
 // followRights lets copies follow a change of who may see a message.

@@ -106,14 +106,14 @@ func (h *Hub) SetAuthor(ctx context.Context, by Actor, r MessageRequest) (Messag
 		if err != nil {
 			return err
 		}
-		old := c.m.Author
+		old, before := c.m.Author, *c.m
 		c.m.Author = authorOf(mem, store.Sure, "corrected")
 		c.m.Author.CorrectedBy = by.Name
 		if old.Mailbox != "" {
 			c.m.Author.Mailbox = old.Mailbox // where it came from stays a fact
 		}
-		if err := c.tx.UpdateMessage(c.m); err != nil {
-			return fmt.Errorf("writing message %s: %w", c.m.ID, err)
+		if err := h.updateMessage(c, &before, c.m); err != nil {
+			return err
 		}
 		if err := h.passAnswers(c, old.Member, mem.ID); err != nil {
 			return err
@@ -140,12 +140,13 @@ func (h *Hub) passAnswers(c *post, from, to store.MemberID) error {
 			if a.Parent != c.m.ID || a.Kind != store.KindPost {
 				continue
 			}
+			before := *a
 			a.Audience.Answered = slices.DeleteFunc(slices.Clone(a.Audience.Answered), func(id store.MemberID) bool { return id == from })
 			if !slices.Contains(a.Audience.Answered, to) {
 				a.Audience.Answered = append(a.Audience.Answered, to)
 			}
-			if err := c.tx.UpdateMessage(a); err != nil {
-				return fmt.Errorf("writing message %s: %w", a.ID, err)
+			if err := h.updateMessage(c, &before, a); err != nil {
+				return err
 			}
 		}
 		if len(page) < listPage {

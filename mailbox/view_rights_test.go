@@ -115,7 +115,7 @@ func (w *world) step(rt *rapid.T) {
 		}
 		_, _ = w.RecordConsent(ctx, testActor, r)
 	case 10:
-		_, _ = w.RemoveMember(ctx, testActor, code, string(who), "départ")
+		_, _ = w.RemoveMember(ctx, testActor, MemberRemoval{Pathway: code, Member: string(who), Reason: "départ"})
 	case 11:
 		role := rapid.SampledFrom(worldRoles).Draw(rt, "role")
 		_, _ = w.UpdateMember(ctx, testActor, MemberUpdate{Pathway: code, Member: string(who), Role: &role})

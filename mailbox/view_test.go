@@ -198,7 +198,7 @@ func TestViewFollowsRights(t *testing.T) {
 			return err
 		}},
 		{"member", func(h *house) error {
-			_, err := h.RemoveMember(context.Background(), testActor, string(h.child), "m4", "départ")
+			_, err := h.RemoveMember(context.Background(), testActor, MemberRemoval{Pathway: string(h.child), Member: "m4", Reason: "départ"})
 			return err
 		}},
 	} {

@@ -46,15 +46,14 @@ func (v *view) ModSeq() (uint64, error) {
 // InboxValidity implements [store.View].
 func (v *view) InboxValidity() uint32 { return v.s.published.Load().Validity }
 
-// arrive gives a UID to the boxes that have none yet, and keeps those given
-// before. One counter serves all boxes: gaps are allowed, and a box costs no
+// arrive gives a UID to the boxes that have none, and keeps those given before. One counter serves all boxes: gaps are allowed, and a box costs no
 // row of its own.
 func (t *tx) arrive(m *store.Message, had []store.BoxUID) {
 	var uid uint32
 	for i := range m.Boxes {
 		b := &m.Boxes[i]
 		t.touched(b.Box.Topic())
-		if j := slices.IndexFunc(had, func(h store.BoxUID) bool { return h.Box == b.Box }); j >= 0 {
+		if j := slices.IndexFunc(had, func(h store.BoxUID) bool { return h.Box == b.Box }); j >= 0 && b.UID != 0 {
 			b.UID = had[j].UID
 			continue
 		}
