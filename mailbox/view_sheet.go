@@ -31,7 +31,6 @@ const sheetInterval = time.Minute
 type sheet struct {
 	folder store.FolderID
 	uid    uint32
-	saved  time.Time
 	sum    [32]byte
 	bytes  []byte
 }
