@@ -127,6 +127,7 @@ func TestExport(t *testing.T) {
 	if got := titles(ExportRequest{}); got != irm+" bilan.pdf/11490-0/Mme Claire Simon" {
 		t.Errorf("with another type for what has none: %q", got)
 	}
+	h.o.XDM.Untyped = ""
 	again, _ := h.exported(ExportRequest{})
 	if s.UniqueID == again.UniqueID {
 		t.Error("two exports are one submission set")
