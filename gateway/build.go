@@ -51,6 +51,7 @@ func (d *daemon) build() error {
 	if err != nil {
 		return fmt.Errorf("preparing to send: %w", err)
 	}
+	d.openBoxes()
 	d.admin = admin.NewServer(admin.Options{
 		Hub: d.hub, Status: admin.StatusFunc(d.status), Log: d.log, Version: d.o.Version,
 		MaxMessage: int64(d.cfg.Inbound.MaxMessageBytes), Grace: grace,

@@ -89,6 +89,7 @@ type daemon struct {
 	metrics    *metrics
 	antivirus  *antivirus                  // nil: none
 	accesses   map[string]*operator.Access // by name of the [[operator]] box
+	boxes      []*operator.Poller
 
 	listeners listeners
 	ready     atomic.Bool
@@ -189,6 +190,9 @@ func (d *daemon) run(ctx context.Context) error {
 	g.Go(func() error { return d.served("keys", d.keys.Run(running)) })
 	g.Go(func() error { return d.served("timers", d.hub.RunTimers(running)) })
 	g.Go(func() error { return d.served("admin", d.admin.Serve(running, d.listeners.admin)) })
+	for _, box := range d.boxes {
+		g.Go(func() error { return d.served("operator", box.Run(running)) })
+	}
 	for _, l := range d.listeners.metrics {
 		g.Go(func() error { return d.served("metrics", d.metrics.serve(running, l)) })
 	}

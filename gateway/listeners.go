@@ -84,9 +84,6 @@ func (l *listeners) notBuilt(c *configs.Config, log *slog.Logger) {
 			log.Warn("listener not opened: its server is not built yet", "section", section.name)
 		}
 	}
-	if len(c.Operators) > 0 {
-		log.Warn("operator boxes are not read: the client is not built yet", "boxes", len(c.Operators))
-	}
 }
 
 func (l *listeners) close() {

@@ -50,11 +50,16 @@ func (d *daemon) reload() error {
 			return fmt.Errorf("programme %s: %w", p.ID, errProgrammeGone)
 		}
 	}
+	useAccesses, err := d.prepareAccesses()
+	if err != nil {
+		return fmt.Errorf("reading the certificates for operators: %w", err)
+	}
 	if err := d.guard.Reload(trustOptions(fresh)); err != nil {
 		return fmt.Errorf("reading certificates and white list: %w", err)
 	}
 	d.concerns()
 	d.programmes.Store(set)
+	useAccesses()
 	d.outbound.Renew()
 	return nil
 }

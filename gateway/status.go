@@ -40,6 +40,7 @@ func (d *daemon) status(ctx context.Context) (admin.Status, error) {
 	}
 	d.trusted(&s)
 	d.antivirus.tell(ctx, &s)
+	d.tellBoxes(&s)
 	d.warn(&s)
 	return s, nil
 }

@@ -7,6 +7,7 @@ import (
 
 	"github.com/relais-sante/relais/configs"
 	"github.com/relais-sante/relais/gateway/admin"
+	"github.com/relais-sante/relais/gateway/operator"
 	"github.com/relais-sante/relais/gateway/trust"
 	"github.com/relais-sante/relais/mailbox/texts"
 )
@@ -21,6 +22,9 @@ func TestTrustHasTexts(t *testing.T) {
 		if reason != trust.NotListed { // said of those who call
 			ids = append(ids, texts.ID("cli.reason-untrusted-"+string(reason)))
 		}
+	}
+	for _, fault := range operator.Faults() {
+		ids = append(ids, texts.ID("operator.fault-"+string(fault)))
 	}
 	args := map[string]any{"authority": "AC", "count": 1, "of": 2, "age": "a", "when": "w"}
 	for _, l := range texts.Locales() {

@@ -70,6 +70,9 @@ func (c *cli) status(s admin.Status) {
 			"size":     texts.Size(c.locale, s.Store.SegmentBytes+s.Store.IndexBytes),
 		}),
 	}
+	for _, box := range s.Operators {
+		pairs = append(pairs, texts.ID("operator.col-box"), c.operatorBox(box))
+	}
 	for _, cert := range s.Certificates {
 		use := texts.ID("cli.certificate-" + cert.Use)
 		pairs = append(pairs, texts.ID("cli.col-certificate"), texts.T(c.locale, "cli.certificate", map[string]any{
@@ -80,4 +83,27 @@ func (c *cli) status(s admin.Status) {
 	for _, w := range s.Warnings {
 		c.line(texts.T(c.locale, "cli.warning", map[string]any{"text": w}))
 	}
+}
+
+// operatorBox says how a box at an operator is.
+func (c *cli) operatorBox(b admin.OperatorBox) string {
+	text := b.Name + " · "
+	if b.Connected {
+		text += texts.T(c.locale, "operator.read", map[string]any{"duration": c.ago(&b.Since)})
+	} else {
+		text += texts.T(c.locale, "operator.unread", map[string]any{"duration": c.ago(&b.Since)})
+		if fault := texts.ID("operator.fault-" + b.Fault); b.Fault != "" {
+			text += " (" + word(texts.T(c.locale, fault, nil), fault) + ")"
+		}
+	}
+	if b.LastTaken != nil {
+		text += ", " + texts.T(c.locale, "operator.last", map[string]any{"duration": c.ago(b.LastTaken)})
+	}
+	if b.Waiting > 0 {
+		text += ", " + texts.T(c.locale, "operator.waiting", map[string]any{"n": b.Waiting})
+	}
+	if b.Aside > 0 {
+		text += ", " + texts.T(c.locale, "operator.asides", map[string]any{"n": b.Aside})
+	}
+	return text
 }

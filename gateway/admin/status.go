@@ -31,6 +31,7 @@ type Status struct {
 	Certificates      []Certificate `json:"certificates"`
 	WhiteList         WhiteList     `json:"white_list"`
 	Antivirus         Antivirus     `json:"antivirus"`
+	Operators         []OperatorBox `json:"operators"`
 	Directory         Directory     `json:"directory"`
 	Store             Store         `json:"store"`
 	// Warnings are conditions somebody should look into, in the hub's language.
@@ -54,7 +55,7 @@ type Queue struct {
 
 // Certificate is one the hub presents, or trusts.
 type Certificate struct {
-	Use      string    `json:"use"` // server, client, authority
+	Use      string    `json:"use"` // server, client, operator, authority
 	Subject  string    `json:"subject"`
 	NotAfter time.Time `json:"not_after"`
 }
@@ -73,6 +74,23 @@ type WhiteList struct {
 type Antivirus struct {
 	Active    bool `json:"active"`
 	Reachable bool `json:"reachable"`
+}
+
+// OperatorBox is a box that the hub reads at an operator.
+type OperatorBox struct {
+	Name      string    `json:"name"`
+	Address   string    `json:"address"`
+	Connected bool      `json:"connected"`
+	Since     time.Time `json:"since"` // connected, or not
+	// LastTaken, Taken and Aside (what could not be taken) are since the hub's
+	// start; Waiting is what it has seen in the box and not taken yet.
+	LastTaken *time.Time `json:"last_taken"`
+	Taken     int64      `json:"taken"`
+	Aside     int64      `json:"aside"`
+	Waiting   int        `json:"waiting"`
+	// Fault is the class of the last one; it may be over. Empty: none yet.
+	Fault   string     `json:"fault"`
+	FaultAt *time.Time `json:"fault_at"`
 }
 
 // Directory is the national one. Imported is nil if there is none.

@@ -3,6 +3,7 @@ package operator
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"net/http"
@@ -63,13 +64,13 @@ type AccessOptions struct {
 // share the token, and the wait after a refusal. It is safe for concurrent use.
 type Access struct {
 	o      AccessOptions
-	cert   *tls.Certificate // nil: the hub's own
 	secret seal.Source
 	tokens *tokens // nil: not by token
 
 	mu      sync.Mutex
-	refused int       // logins in a row
-	next    time.Time // before which nobody tries
+	cert    *tls.Certificate // nil: the hub's own
+	refused int              // logins in a row
+	next    time.Time        // before which nobody tries
 }
 
 // Waits after a refused login: short enough for an account that is mended, long
@@ -85,12 +86,9 @@ func NewAccess(o AccessOptions) (*Access, error) {
 	or(&o.Jitter, jitter)
 	a := &Access{o: o}
 	s := &o.Settings
-	if s.Cert != "" {
-		pair, err := tls.LoadX509KeyPair(string(s.Cert), string(s.Key))
-		if err != nil { // it may quote what is in the files
-			return nil, fmt.Errorf("loading the client certificate for box %s: %w", journal.Word(s.Name), errKeyPair)
-		}
-		a.cert = &pair
+	var err error
+	if a.cert, err = loadCertificate(s); err != nil {
+		return nil, err
 	}
 	if s.Secret != (configs.Secret{}) {
 		a.secret = source(s.Secret)
@@ -105,12 +103,49 @@ func NewAccess(o AccessOptions) (*Access, error) {
 	return a, nil
 }
 
+func loadCertificate(s *configs.Operator) (*tls.Certificate, error) {
+	if s.Cert == "" {
+		return nil, nil
+	}
+	pair, err := tls.LoadX509KeyPair(string(s.Cert), string(s.Key))
+	if err != nil { // it may quote what is in the files
+		return nil, fmt.Errorf("loading the client certificate for box %s: %w", journal.Word(s.Name), errKeyPair)
+	}
+	return &pair, nil
+}
+
+// Prepare reads the certificate anew, for a reload that is all or nothing; use
+// puts it to use. Whoever reloads may have mended a login: it waits no more.
+func (a *Access) Prepare() (use func(), err error) {
+	fresh, err := loadCertificate(&a.o.Settings)
+	if err != nil {
+		return nil, err
+	}
+	return func() {
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		a.cert, a.refused, a.next = fresh, 0, time.Time{}
+	}, nil
+}
+
+// Certificate is the one shown at this operator; nil: the hub's own.
+func (a *Access) Certificate() *x509.Certificate {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.cert == nil {
+		return nil
+	}
+	return a.cert.Leaf
+}
+
 // TLS is for one connection to host. The caller must shake hands and then ask
 // [Access.Verify] before sending anything.
 func (a *Access) TLS(host string) *tls.Config {
 	c := a.o.Trust.ClientConfig(host)
-	if a.cert != nil {
-		c.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return a.cert, nil }
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if own := a.cert; own != nil {
+		c.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return own, nil }
 	}
 	// A session resumed is one under the certificate it began with, which may
 	// be another box's.

@@ -160,8 +160,7 @@ func (f *fence) whole(line []byte) error {
 	case !f.fetching || size > f.literal:
 		return errLiteral // of the answers asked for only FETCH has any
 	}
-	f.literal -= size
-	f.inside = size
+	f.literal, f.inside = 0, size
 	return nil
 }
 

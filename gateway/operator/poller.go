@@ -127,7 +127,7 @@ func (p *Poller) converse(ctx context.Context) error {
 		}
 		p.cursor, p.known = c, true
 	}
-	if !p.o.Access.due() {
+	if p.o.Access.Waiting() {
 		return ErrWaiting
 	}
 	s, err := p.open(ctx)

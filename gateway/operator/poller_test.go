@@ -7,6 +7,7 @@ import (
 	"net"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -250,6 +251,7 @@ func TestServerThatMisbehaves(t *testing.T) {
 		"responses for ever":       {listing, func(c *talk, _ string) { endless(c, "", "* 1 EXISTS\r\n") }, FaultProtocol},
 		"a list for ever":          {listing, func(c *talk, _ string) { endless(c, "", "* 1 FETCH (UID 1 RFC822.SIZE 3)\r\n") }, FaultProtocol},
 		"message zero":             {func(c string) bool { return strings.HasPrefix(c, "UID STORE") }, func(c *talk, _ string) { c.say("* 0 EXPUNGE") }, FaultProtocol},
+		"two bodies":               {fetching, func(c *talk, _ string) { c.say("* 1 FETCH (UID 9 BODY[] {3}\r\nabc BODY[] {3}\r\nabc)") }, FaultProtocol},
 		"deep nesting":             {listing, func(c *talk, _ string) { c.say("* 1 FETCH (BODY %s", strings.Repeat("(", 3000)) }, FaultProtocol},
 		"not IMAP":                 {listing, func(c *talk, _ string) { c.say("HTTP/1.1 400 Bad Request") }, FaultProtocol},
 		"another's tag":            {listing, func(c *talk, _ string) { c.say("X99 OK done") }, FaultProtocol},
@@ -317,9 +319,12 @@ func TestLoginRefused(t *testing.T) {
 			return true
 		}
 	})
-	p, stop := run(t, s.options(h))
+	var pauses atomic.Int32
+	o := s.options(h)
+	o.Jitter = func() float64 { pauses.Add(1); return 0 }
+	p, stop := run(t, o)
 	eventually(t, "it is told", func() bool { return p.Status().Fault == FaultRefused })
-	time.Sleep(100 * time.Millisecond) // time for many attempts, were they made
+	eventually(t, "it was time for many more", func() bool { return pauses.Load() > 20 })
 	stop()
 	if n := s.heard("AUTHENTICATE"); n != 1 {
 		t.Errorf("%d attempts", n)

@@ -89,7 +89,7 @@ func (p *idp) settings(t *testing.T) configs.Operator {
 	}
 }
 
-func secretFile(t *testing.T, text string) configs.Secret {
+func secretFile(t testing.TB, text string) configs.Secret {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "secret")
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {

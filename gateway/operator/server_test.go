@@ -29,7 +29,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // server is an IMAP server with one box, which says what it should unless a
 // test has it say something else.
 type server struct {
-	t    *testing.T
+	t    testing.TB
 	ln   net.Listener
 	caps string
 

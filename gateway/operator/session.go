@@ -184,7 +184,7 @@ func (s *session) enter(ctx context.Context) error {
 
 func (s *session) login(ctx context.Context) error {
 	if s.imap.State() == imap.ConnStateAuthenticated { // PREAUTH: by certificate
-		s.o.Access.note(nil)
+		s.o.Access.Preauthenticated()
 		return nil
 	}
 	s.step()

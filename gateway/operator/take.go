@@ -153,8 +153,14 @@ func (s *session) fetch(ctx context.Context, m seen, next mailbox.Cursor, b *bod
 			given = true
 			b.r, b.left = section.Literal, section.Literal.Size()
 			receipt, taken = s.intake(ctx, next, b)
-			if taken != nil { // it may not have read all
+			if !b.ended { // the hub may not have read all
 				_, _ = io.Copy(io.Discard, b)
+			}
+			if b.failed {
+				// imapclient goes on reading by itself then, and would read
+				// again from the same bytes if asked for more: the
+				// conversation is over, with nothing more asked.
+				return receipt, given, taken, s.broken(errSilent, nil)
 			}
 		}
 	}
@@ -185,14 +191,21 @@ func (s *session) intake(ctx context.Context, next mailbox.Cursor, b *body) (rec
 // body is a message on its way. imapclient ends a literal that was cut off like
 // one that is whole: the bytes are counted here.
 type body struct {
-	r    io.Reader
-	left int64
-	sum  hash.Hash
-	rest func() // called when all have come: what follows may take its time
+	r             io.Reader
+	left          int64
+	sum           hash.Hash
+	rest          func() // called when all have come: what follows may take its time
+	ended, failed bool
 }
 
 // Read implements [io.Reader].
 func (b *body) Read(p []byte) (int, error) {
+	if b.ended {
+		return 0, io.EOF
+	}
+	if b.failed {
+		return 0, io.ErrUnexpectedEOF
+	}
 	n, err := b.r.Read(p)
 	b.sum.Write(p[:n])
 	b.left -= int64(n)
@@ -200,8 +213,10 @@ func (b *body) Read(p []byte) (int, error) {
 		b.rest()
 	}
 	if err == io.EOF && b.left > 0 {
-		return n, io.ErrUnexpectedEOF
+		err = io.ErrUnexpectedEOF
 	}
+	b.ended = err == io.EOF
+	b.failed = err != nil && !b.ended
 	return n, err
 }
 
