@@ -95,6 +95,7 @@ type Info struct {
 
 // State is what is said of a folder without its messages.
 type State struct {
+	ID            string // as in Info
 	UIDValidity   uint32
 	UIDNext       uint32
 	HighestModSeq uint64
@@ -151,7 +152,9 @@ type Right struct {
 
 // Append takes messages. Not safe for concurrent use.
 type Append interface {
-	// Message reads one message of size bytes from r, to its end.
+	// Message reads one message of size bytes from r, to its end; size is -1
+	// where it is not known before. An error of r is returned, and the message
+	// is none.
 	Message(size int64, flags Flags, received time.Time, r io.Reader) error
 	// Commit puts them all; it gives the folder's UIDValidity and the UIDs.
 	// A message that was posted and is not (or not yet) seen in that folder,

@@ -1,0 +1,314 @@
+package imap
+
+import (
+	"errors"
+	"time"
+
+	"github.com/relais-sante/relais/mailbox/folder"
+	"github.com/relais-sante/relais/store/journal"
+)
+
+// FETCH (RFC 9051 §6.4.5) goes over the messages in three ways, by the dearest
+// item asked for:
+//
+//   - from the rows alone (flags, size, date),
+//   - from the index (ENVELOPE, BODYSTRUCTURE), a batch for each call to the
+//     floor below: answers pile up in the buffer meanwhile and are sent between
+//     two batches,
+//   - from the content: what to send of each message is located in the index,
+//     then the message is opened and streamed.
+//
+// Rows do not move meanwhile: tell(false) keeps ghosts in their place.
+
+// fetchItem is a kind of item.
+type fetchKind uint8
+
+const (
+	itemUID fetchKind = iota
+	itemFlags
+	itemDate
+	itemSize
+	itemModSeq
+	itemEmailID // from here on the index is needed
+	itemThreadID
+	itemSaved
+	itemEnvelope
+	itemBody
+	itemStructure
+	itemBinarySize
+	itemSection // from here on the content
+	itemPreview
+)
+
+// fetching is a FETCH command.
+type fetching struct {
+	kinds    []fetchKind
+	sections []*section // of itemSection and itemBinarySize, in their order
+	dearest  fetchKind
+	seen     bool // content is read without PEEK: it sets \Seen
+	noCTE    bool // BINARY of something nobody can decode
+	gone     bool // a message was not there any more
+}
+
+func (f *fetching) add(k fetchKind) {
+	f.kinds = append(f.kinds, k)
+	f.dearest = max(f.dearest, k)
+}
+
+func (f *fetching) addOnce(k fetchKind) {
+	for _, have := range f.kinds {
+		if have == k {
+			return
+		}
+	}
+	f.add(k)
+}
+
+func (c *conn) doFetch(p *parser) reply    { return c.fetchCommand(p, false) }
+func (c *conn) doUIDFetch(p *parser) reply { return c.fetchCommand(p, true) }
+
+func (c *conn) fetchCommand(p *parser, uid bool) reply {
+	p.spaces()
+	set := p.set()
+	p.spaces()
+	var f fetching
+	if uid {
+		f.add(itemUID)
+	}
+	p.fetchItems(&f)
+	var since *uint64
+	var vanished bool
+	var part *partialRange
+	if p.take(' ') {
+		p.list(func() {
+			switch p.key() {
+			case "CHANGEDSINCE": // RFC 7162 §3.1.4.1
+				p.spaces()
+				n := p.number64()
+				since = &n
+			case "VANISHED": // RFC 7162 §3.2.6
+				vanished = true
+			case "PARTIAL": // RFC 9394 §3.2
+				p.spaces()
+				part = p.partialRange()
+			default:
+				p.fail("unknown modifier")
+			}
+		})
+	}
+	if vanished && (!uid || since == nil || !c.qresync) {
+		p.fail("VANISHED needs UID, CHANGEDSINCE and QRESYNC enabled")
+	}
+	if !p.end() {
+		return p.result()
+	}
+	if since != nil {
+		f.addOnce(itemModSeq)
+	}
+	for _, k := range f.kinds {
+		if k == itemModSeq && !c.cond {
+			c.cond = true
+			c.highest()
+		}
+	}
+	c.tell(false)
+	v := c.view
+	at, r := v.places(set, uid)
+	if r != nil {
+		return *r
+	}
+	if vanished {
+		c.vanishedEarlier(normal(set.spans, max(v.base.UIDNext, 2)-1), 0)
+	}
+	if since != nil {
+		at = v.changedSince(at, *since)
+	}
+	if part != nil {
+		at = part.of(at)
+	}
+	if err := c.fetch(&f, at); err != nil {
+		return c.failed(err)
+	}
+	switch {
+	case f.noCTE:
+		return no(codeUnknownCTE, "Codage inconnu / unknown encoding")
+	case f.gone && !uid: // RFC 2180 §4.1.3, RFC 9051 §7.1 (EXPUNGEISSUED)
+		return no(codeGone, "Des messages ont disparu / some messages are gone")
+	}
+	return ok()
+}
+
+// highest tells the highest modseq where a command enabled CONDSTORE
+// (RFC 7162 §3.1.2).
+func (c *conn) highest() {
+	c.text("* OK [HIGHESTMODSEQ ")
+	c.number(max(c.view.base.HighestModSeq, 1))
+	c.text("] Highest\r\n")
+}
+
+// changedSince keeps the places of rows that changed after a modseq.
+func (v *view) changedSince(at []span, since uint64) (kept []span) {
+	for _, s := range at {
+		for i := s.from; i < s.to; i++ {
+			if v.rows[i].ModSeq > since {
+				kept = join(kept, span{i, i + 1})
+			}
+		}
+	}
+	return kept
+}
+
+// errEnough stops Each when there is something to send first.
+const errEnough = journal.Fault("enough for now")
+
+// How many messages are asked for in one call to the floor below.
+const (
+	indexBatch   = 1000
+	contentBatch = 16
+	indexBytes   = 4 * writeBuffer // of answers made in one call
+)
+
+// fetch answers for the messages at places.
+func (c *conn) fetch(f *fetching, at []span) error {
+	switch {
+	case f.dearest >= itemSection:
+		return c.fetchContent(f, at)
+	case f.dearest >= itemEmailID:
+		return c.fetchIndex(f, at)
+	}
+	c.begin()
+	for _, s := range at {
+		for i := s.from; i < s.to; i++ {
+			c.out = c.fetchRow(c.out, f, int(i), nil, false)
+			c.out = append(c.out, ")\r\n"...)
+			if len(c.out) >= writeBuffer {
+				if c.flush(); c.err != nil {
+					return nil // there is nobody to tell
+				}
+				c.begin()
+			}
+		}
+	}
+	return nil
+}
+
+// fetchIndex answers from the index.
+func (c *conn) fetchIndex(f *fetching, at []span) error {
+	v := c.view
+	for all := uids(v.rows, at); len(all) > 0; {
+		batch := all[:min(len(all), indexBatch)]
+		done := 0
+		c.begin()
+		err := v.each(c.ctx, batch, func(uid uint32, m *folder.Shown) error {
+			for done < len(batch) && batch[done] < uid {
+				done++
+				f.gone = true
+			}
+			done++
+			i, _ := find(v.rows, uid)
+			c.out = c.fetchRow(c.out, f, i, m, false)
+			c.out = append(c.out, ")\r\n"...)
+			if len(c.out) >= indexBytes {
+				return errEnough
+			}
+			return nil
+		})
+		if err != nil && !errors.Is(err, errEnough) {
+			return err
+		}
+		if err == nil {
+			f.gone = f.gone || done < len(batch)
+			done = len(batch)
+		}
+		all = all[done:]
+		if c.flush(); c.err != nil {
+			return nil
+		}
+	}
+	return nil
+}
+
+// fetchRow appends "* n FETCH (" and all items but those of the content.
+func (c *conn) fetchRow(b []byte, f *fetching, at int, m *folder.Shown, seenNow bool) []byte {
+	row := &c.view.rows[at]
+	b = append(b, "* "...)
+	b = appendUint(b, uint64(at)+1)
+	b = append(b, " FETCH ("...)
+	first := true
+	sections := f.sections
+	flags := false
+	for _, k := range f.kinds {
+		if k >= itemSection {
+			if k == itemSection {
+				sections = sections[1:]
+			}
+			continue
+		}
+		if !first {
+			b = append(b, ' ')
+		}
+		first = false
+		switch k {
+		case itemUID:
+			b = append(b, "UID "...)
+			b = appendUint(b, uint64(row.UID))
+		case itemFlags:
+			flags = true
+			b = append(b, "FLAGS "...)
+			b = c.appendFlags(b, row)
+		case itemDate:
+			b = append(b, `INTERNALDATE "`...)
+			b = time.Unix(row.Received, 0).In(c.server.options.Zone).AppendFormat(b, "_2-Jan-2006 15:04:05 -0700")
+			b = append(b, '"')
+		case itemSize:
+			b = append(b, "RFC822.SIZE "...)
+			b = appendUint(b, uint64(row.Size))
+		case itemModSeq:
+			b = append(b, "MODSEQ ("...)
+			b = appendUint(b, row.ModSeq)
+			b = append(b, ')')
+		case itemEmailID: // RFC 8474 §5
+			b = append(b, "EMAILID ("...)
+			b = append(b, m.EmailID...)
+			b = append(b, ')')
+		case itemThreadID:
+			b = append(b, "THREADID "...)
+			if m.ThreadID == "" {
+				b = append(b, "NIL"...)
+			} else {
+				b = append(b, '(')
+				b = append(b, m.ThreadID...)
+				b = append(b, ')')
+			}
+		case itemSaved: // RFC 8514 §4.3
+			b = append(b, `SAVEDATE "`...)
+			b = m.Saved.In(c.server.options.Zone).AppendFormat(b, "_2-Jan-2006 15:04:05 -0700")
+			b = append(b, '"')
+		case itemEnvelope:
+			b = append(b, "ENVELOPE "...)
+			b = c.appendEnvelope(b, m.Index.Fields)
+		case itemBody:
+			b = append(b, "BODY "...)
+			b = c.appendStructure(b, &m.Index.Root, m.Index.Fields, false)
+		case itemStructure:
+			b = append(b, "BODYSTRUCTURE "...)
+			b = c.appendStructure(b, &m.Index.Root, m.Index.Fields, true)
+		case itemBinarySize:
+			s := sections[0]
+			sections = sections[1:]
+			place := s.locate(m.Index)
+			f.noCTE = f.noCTE || place.noCTE
+			b = append(b, s.label...)
+			b = append(b, ' ')
+			b = appendUint(b, uint64(place.whole()))
+		}
+	}
+	if seenNow && !flags {
+		if !first {
+			b = append(b, ' ')
+		}
+		b = append(b, "FLAGS "...)
+		b = c.appendFlags(b, row)
+	}
+	return b
+}

@@ -1,0 +1,181 @@
+package imap
+
+
+
+// QUOTA (RFC 9208), to be read only: one root with no name stands for the
+// private folders of the account.
+
+func (c *conn) doGetQuota(p *parser) reply {
+	p.spaces()
+	root := p.astring()
+	if !p.end() {
+		return p.result()
+	}
+	if root != "" {
+		return no("NONEXISTENT", "Quota inexistant / no such quota root")
+	}
+	return c.quota()
+}
+
+func (c *conn) doGetQuotaRoot(p *parser) reply {
+	p.spaces()
+	name := p.mailbox()
+	if !p.end() {
+		return p.result()
+	}
+	if _, err := c.user.Stat(c.ctx, name); err != nil {
+		return c.failed(err)
+	}
+	c.text("* QUOTAROOT ")
+	c.name(name)
+	c.text(" \"\"\r\n")
+	return c.quota()
+}
+
+// quota tells what is used; without a limit there is nothing to tell.
+func (c *conn) quota() reply {
+	q, err := c.user.Quota(c.ctx)
+	if err != nil {
+		return c.failed(err)
+	}
+	c.text("* QUOTA \"\" (")
+	if q.SizeLimit > 0 { // in units of 1024 bytes (RFC 9208 §5.1)
+		c.text("STORAGE ")
+		c.number(uint64((q.Size + 1023) / 1024))
+		c.text(" ")
+		c.number(uint64(q.SizeLimit / 1024))
+	}
+	if q.MessagesLimit > 0 {
+		if q.SizeLimit > 0 {
+			c.text(" ")
+		}
+		c.text("MESSAGE ")
+		c.number(uint64(q.Messages))
+		c.text(" ")
+		c.number(uint64(q.MessagesLimit))
+	}
+	c.text(")\r\n")
+	return ok()
+}
+
+func (c *conn) doSetQuota(p *parser) reply {
+	p.spaces()
+	p.astring()
+	p.spaces()
+	p.list(func() {
+		p.key()
+		p.spaces()
+		p.number64()
+	})
+	if !p.end() {
+		return p.result()
+	}
+	return c.coordinators()
+}
+
+// coordinators refuses what only coordinators decide, elsewhere.
+func (c *conn) coordinators() reply {
+	return no("NOPERM", "Les droits se règlent par la coordination / rights are set by the coordinators")
+}
+
+// ACL (RFC 4314), to be read only: who may see a folder. The rights follow
+// from roles and consent; they are not set here.
+
+func (c *conn) doMyRights(p *parser) reply {
+	p.spaces()
+	name := p.mailbox()
+	if !p.end() {
+		return p.result()
+	}
+	rights, err := c.user.Rights(c.ctx, name)
+	if err != nil {
+		return c.failed(err)
+	}
+	c.text("* MYRIGHTS ")
+	c.name(name)
+	may := ""
+	for _, r := range rights {
+		if r.Mine {
+			may = r.May
+			break
+		}
+	}
+	c.text(" ")
+	c.string(may)
+	c.text("\r\n")
+	return ok()
+}
+
+func (c *conn) doGetACL(p *parser) reply {
+	p.spaces()
+	name := p.mailbox()
+	if !p.end() {
+		return p.result()
+	}
+	rights, err := c.user.Rights(c.ctx, name)
+	if err != nil {
+		return c.failed(err)
+	}
+	c.text("* ACL ")
+	c.name(name)
+	for _, r := range rights {
+		c.text(" ")
+		c.string(r.Who)
+		c.text(" ")
+		c.string(r.May)
+	}
+	c.text("\r\n")
+	return ok()
+}
+
+// doListRights says that nothing more can be given (RFC 4314 §3.4).
+func (c *conn) doListRights(p *parser) reply {
+	p.spaces()
+	name := p.mailbox()
+	p.spaces()
+	who := p.astring()
+	if !p.end() {
+		return p.result()
+	}
+	rights, err := c.user.Rights(c.ctx, name)
+	if err != nil {
+		return c.failed(err)
+	}
+	may := ""
+	for _, r := range rights {
+		if r.Who == who {
+			may = r.May
+			break
+		}
+	}
+	c.text("* LISTRIGHTS ")
+	c.name(name)
+	c.text(" ")
+	c.string(who)
+	c.text(" ")
+	c.string(may)
+	c.text("\r\n")
+	return ok()
+}
+
+func (c *conn) doSetACL(p *parser) reply    { return c.changeACL(p, true) }
+func (c *conn) doDeleteACL(p *parser) reply { return c.changeACL(p, false) }
+
+func (c *conn) changeACL(p *parser, set bool) reply {
+	p.spaces()
+	name := p.mailbox()
+	p.spaces()
+	p.astring()
+	if set {
+		p.spaces()
+		p.astring()
+	}
+	if !p.end() {
+		return p.result()
+	}
+	if _, err := c.user.Stat(c.ctx, name); err != nil {
+		return c.failed(err)
+	}
+	return c.coordinators()
+}
+
