@@ -48,8 +48,8 @@ type conn struct {
 	phrase   []byte       // scratch of ENVELOPE
 	command  journal.Word // being done
 	tag      string
-	err      error // the connection is of no use any more
-	done     bool  // no further command is read
+	err      error  // the connection is of no use any more
+	done     bool   // no further command is read
 	then     func() // to do once the command is answered
 	errors   int
 	attempts int
@@ -128,6 +128,9 @@ func (c *conn) greet() {
 func (c *conn) close() {
 	c.flush()
 	c.leave()
+	if c.watching != nil {
+		c.watching.stop()
+	}
 	c.cancel()
 	if c.tls != nil {
 		c.raw.SetWriteDeadline(time.Now().Add(time.Second)) // for the close_notify alert

@@ -113,7 +113,12 @@ func (p *parser) pattern(reference string) string {
 			p.fail("expected a pattern")
 		}
 	}
-	s = reference + p.folderName(s)
+	if !p.c.utf8 {
+		if decoded, err := decodeUTF7(s); err == nil {
+			s = decoded // a pattern that is no name matches none
+		}
+	}
+	s = reference + s
 	if len(s) > maxPattern {
 		p.fail("pattern too long")
 	}

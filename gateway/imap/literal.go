@@ -108,7 +108,7 @@ func (p *parser) shortLiteral() string {
 		return ""
 	}
 	if a.size > int64(p.budget) {
-		p.tooBig = true
+		p.refused = codeTooBig
 		p.fail("literal too large")
 		return ""
 	}

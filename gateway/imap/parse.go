@@ -19,7 +19,7 @@ type parser struct {
 	line    []byte // what is left of this line
 	budget  int    // bytes the rest of the command may still take
 	failure string // why it is BAD
-	tooBig  bool   // a literal was refused for its size
+	refused string // not BAD but NO, with this code
 	open    *literal
 	pending *announcement // was not accepted
 }
@@ -35,8 +35,8 @@ func (p *parser) failed() bool { return p.failure != "" }
 
 // result is the answer to a command that could not be read.
 func (p *parser) result() reply {
-	if p.tooBig {
-		return no(codeTooBig, p.failure)
+	if p.refused != "" {
+		return no(p.refused, p.failure)
 	}
 	return bad(p.failure)
 }
@@ -237,13 +237,15 @@ func (p *parser) folderName(s string) string {
 	if !p.c.utf8 {
 		decoded, err := decodeUTF7(s)
 		if err != nil {
-			p.fail("folder name is not in modified UTF-7")
+			p.refused = codeCannot
+			p.fail("not a folder name: modified UTF-7 expected")
 			return ""
 		}
 		name = decoded
 	}
 	if !utf8.ValidString(name) {
-		p.fail("folder name is not in UTF-8")
+		p.refused = codeCannot
+		p.fail("not a folder name: UTF-8 expected")
 		return ""
 	}
 	if len(name) >= 5 && strings.EqualFold(name[:5], folder.Inbox) && (len(name) == 5 || name[5] == folder.Delimiter) {

@@ -1,7 +1,5 @@
 package imap
 
-
-
 // QUOTA (RFC 9208), to be read only: one root with no name stands for the
 // private folders of the account.
 
@@ -178,4 +176,3 @@ func (c *conn) changeACL(p *parser, set bool) reply {
 	}
 	return c.coordinators()
 }
-

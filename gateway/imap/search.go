@@ -11,11 +11,11 @@ func (c *conn) doUIDSearch(p *parser) reply { return c.searchCommand(p, true) }
 
 // wanted is what a search returns (RFC 4731, RFC 5182, RFC 5267, RFC 9394).
 type wanted struct {
-	extended                      bool // ESEARCH, not SEARCH
-	min, max, all, count, save    bool
-	update, context               bool
-	partial                       *partialRange
-	sorted                        bool // of a SORT
+	extended                   bool // ESEARCH, not SEARCH
+	min, max, all, count, save bool
+	update, context            bool
+	partial                    *partialRange
+	sorted                     bool // of a SORT
 }
 
 // searchCommand is RFC 9051 §6.4.4.

@@ -173,7 +173,7 @@ func (k *searchKey) inHeader(x *letter.Index) bool {
 		list = x.Envelope.Bcc
 	}
 	for _, m := range list {
-		if k.text != "" && strings.Contains(fold(m.Name+" <"+m.Address+">"), k.text) {
+		if k.text != "" && strings.Contains(fold(m.Name+" <"+withoutComments(m.Address)+">"), k.text) {
 			return true
 		}
 	}

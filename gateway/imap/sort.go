@@ -196,4 +196,3 @@ func collated(s string) string {
 	}
 	return strings.ToUpper(s)
 }
-

@@ -185,8 +185,8 @@ func byReferences(nodes []*threadNode, gather bool) []*threadNode {
 			}
 			before = ref
 		}
-		if before != nil && !n.above(before) { // (1)(B)
-			n.unhang()
+		n.unhang() // (1)(B): what others said of its parent counts no more
+		if before != nil && !n.above(before) {
 			n.hang(before)
 		}
 	}

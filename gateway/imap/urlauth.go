@@ -203,6 +203,12 @@ func (c *conn) urlFetch(one urlPart) error {
 					fields = part.Header
 				}
 			}
+			if at.encoding != "" { // RFC 5524 §4: of what BINARY gives
+				decoded := *part
+				decoded.Encoding, decoded.Lines = "7bit", 0
+				decoded.BodyEnd = decoded.BodyStart + part.Size
+				part = &decoded
+			}
 			c.out = c.appendStructure(c.out, part, fields, true)
 			return nil
 		})
