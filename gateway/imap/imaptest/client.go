@@ -16,7 +16,6 @@ type client struct {
 	id       int
 	tags     int
 	exists   uint32
-	plus     bool // LITERAL+
 	caps     map[string]bool
 	selected bool
 }
