@@ -2,7 +2,6 @@ package imap
 
 import (
 	"strconv"
-	"strings"
 
 	"github.com/emersion/go-imap/v2"
 )
@@ -45,36 +44,15 @@ func (c *conn) capabilities() {
 		}
 		return
 	}
-	if c.tls == nil && c.server.options.TLS != nil {
+	if c.tls == nil {
 		c.text(" STARTTLS")
 	}
-	ways := c.ways()
-	for _, w := range ways {
-		if w != "LOGIN" {
-			c.text(" AUTH=" + w)
-		}
+	for _, mechanism := range c.way().Mechanisms() {
+		c.text(" AUTH=" + mechanism)
 	}
-	if !strings.Contains(strings.Join(ways, " "), "LOGIN") {
+	if !c.way().Password() {
 		c.text(" LOGINDISABLED")
 	}
-}
-
-// ways are the mechanisms by which this client may log in now.
-func (c *conn) ways() (list []string) {
-	if c.tls == nil && !c.server.options.InClear {
-		return nil
-	}
-	w := &c.server.options.Ways
-	if w.Password != nil && w.Password(c.addr) {
-		list = append(list, "LOGIN", "PLAIN")
-	}
-	if w.External && c.tls != nil && len(c.tls.ConnectionState().PeerCertificates) > 0 {
-		list = append(list, "EXTERNAL")
-	}
-	if w.Bearer {
-		list = append(list, "OAUTHBEARER", "XOAUTH2")
-	}
-	return list
 }
 
 // doCapability is RFC 9051 §6.1.1.

@@ -11,6 +11,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/relais-sante/relais/gateway/login"
 	"github.com/relais-sante/relais/mailbox/folder"
 	"github.com/relais-sante/relais/store/journal"
 )
@@ -55,7 +56,8 @@ type conn struct {
 	attempts int
 	recent   int // commands before login, in the minute that began at minute
 	minute   time.Time
-	login    time.Time // until then
+	until    time.Time // a login must come until then
+	door     *login.Door
 
 	deadline time.Time // of what is read
 	between  bool      // commands: the wait may be ended
@@ -102,7 +104,7 @@ func (c *conn) serve() {
 			c.bye("[SERVERBUG] Défaut du serveur / server defect")
 		}
 	}()
-	c.login = time.Now().Add(c.server.limits.Login)
+	c.until = time.Now().Add(c.server.limits.Login)
 	if c.security == ImplicitTLS && !c.shake() {
 		return
 	}
@@ -130,6 +132,9 @@ func (c *conn) close() {
 	c.leave()
 	if c.watching != nil {
 		c.watching.stop()
+	}
+	if c.user != nil {
+		c.user.Close()
 	}
 	c.cancel()
 	if c.tls != nil {
@@ -173,7 +178,7 @@ func (c *conn) shake() bool {
 		c.err = err
 		return false
 	}
-	c.tls, c.stream = secured, secured
+	c.tls, c.stream, c.door = secured, secured, nil
 	c.raw.SetDeadline(time.Time{})
 	return true
 }

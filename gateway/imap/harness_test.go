@@ -2,20 +2,19 @@ package imap
 
 import (
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
-	"crypto/x509/pkix"
-	"math/big"
 	"net"
 	"net/netip"
 	"os"
+	"path/filepath"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/relais-sante/relais/gateway/login"
+	"github.com/relais-sante/relais/gateway/trust"
+	"github.com/relais-sante/relais/mailbox"
 	"github.com/relais-sante/relais/mailbox/folder"
 )
 
@@ -45,50 +44,66 @@ const (
 	testSecret = "open sesame"
 )
 
-// Authenticate knows one secret for everybody.
-func (h *house) Authenticate(_ context.Context, a Attempt) (folder.User, error) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	name := a.Username
-	if a.Mechanism == "EXTERNAL" {
-		name = a.TLS.PeerCertificates[0].Subject.CommonName
+// Authenticate knows one secret for everybody, and every certificate.
+func (h *house) Authenticate(_ context.Context, l mailbox.Login) (*mailbox.Account, error) {
+	name := l.Username
+	if l.By == mailbox.ByCertificate && name == "" {
+		name = string(l.Certificate.Mailboxes[0])
 	}
-	u := h.users[name]
-	if u == nil || a.Mechanism != "EXTERNAL" && a.Secret != testSecret {
-		return nil, ErrCredentials
+	if h.users[name] == nil || l.By != mailbox.ByCertificate && l.Secret != testSecret {
+		return nil, mailbox.ErrLogin
 	}
-	return u, nil
+	return &mailbox.Account{Username: name}, nil
+}
+
+func (h *house) folders(_ context.Context, a *mailbox.Account) (folder.User, error) {
+	return h.users[a.Username], nil
 }
 
 func (h *house) user() *memoryUser { return h.users[testUser] }
 
-var testTLS = sync.OnceValue(func() *tls.Config {
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		panic(err)
-	}
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: testUser},
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
-		DNSNames: []string{"localhost"}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
-		KeyUsage: x509.KeyUsageDigitalSignature, IsCA: true, BasicConstraintsValid: true,
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
-	if err != nil {
-		panic(err)
-	}
-	return &tls.Config{
-		Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}},
-		ClientAuth:   tls.RequestClientCert,
-	}
+// dial opens a connection under TLS.
+func (h *house) dial() (net.Conn, error) { return tls.Dial("tcp", h.addrs, clientTLS()) }
+
+// authority is what the certificates of the tests come from.
+type authority struct {
+	guard  *trust.Guard
+	roots  *x509.CertPool
+	client tls.Certificate
+}
+
+var theAuthority = sync.OnceValue(func() *authority {
+	dir, err := os.MkdirTemp("", "imap-tests-")
+	must(err)
+	defer os.RemoveAll(dir)
+	dev, err := trust.NewDevAuthority(nil)
+	must(err)
+	hub, err := dev.Issue(trust.Request{Name: "CN=localhost,C=FR", Hosts: []string{"localhost"}})
+	must(err)
+	must(dev.Save(dir))
+	must(trust.SavePair(dir, "hub", hub))
+	a := &authority{roots: x509.NewCertPool()}
+	a.client, err = dev.Issue(trust.Request{Name: "CN=anne,C=FR", Mailboxes: []string{testUser}})
+	must(err)
+	a.guard, err = trust.New(trust.Options{
+		Certificate: filepath.Join(dir, "hub.pem"), Key: filepath.Join(dir, "hub.key"),
+		Authorities: filepath.Join(dir, trust.DevCA), AnyOperator: true,
+	}, nil)
+	must(err)
+	pem, err := os.ReadFile(filepath.Join(dir, trust.DevCA))
+	must(err)
+	a.roots.AppendCertsFromPEM(pem)
+	return a
 })
 
+func must(err error) {
+	if err != nil {
+		panic(err)
+	}
+}
+
 func clientTLS() *tls.Config {
-	c := testTLS()
-	leaf, _ := x509.ParseCertificate(c.Certificates[0].Certificate[0])
-	pool := x509.NewCertPool()
-	pool.AddCert(leaf)
-	return &tls.Config{RootCAs: pool, ServerName: "localhost"}
+	return &tls.Config{RootCAs: theAuthority().roots, ServerName: "localhost"}
 }
 
 // open starts a server; change may set other options than the defaults.
@@ -99,8 +114,11 @@ func open(t testing.TB, change func(*Options)) *house {
 		h.users[name] = newMemoryUser(name)
 	}
 	o := Options{
-		Auth: h, TLS: testTLS(), InClear: true, Domain: "hub.example", Version: "1", Zone: time.FixedZone("", 2*3600),
-		Ways:   Ways{Password: func(netip.Addr) bool { return true }, Bearer: true, External: true},
+		TLS: theAuthority().guard.ServerConfig(), Folders: h.folders, Domain: "hub.example", Version: "1", Zone: time.FixedZone("", 2*3600),
+		Login: login.Options{
+			Hub: h, Guard: theAuthority().guard, Via: mailbox.ViaIMAP, Tokens: true,
+			PasswordFrom: func(netip.Addr) bool { return true },
+		},
 		Limits: Limits{Push: time.Millisecond, CommandsBefore: 1 << 30, Errors: 1 << 30, LoginAttempts: 1 << 30},
 	}
 	if change != nil {

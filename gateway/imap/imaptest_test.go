@@ -1,7 +1,6 @@
 package imap
 
 import (
-	"net"
 	"os"
 	"path/filepath"
 	"testing"
@@ -19,7 +18,7 @@ func TestScripted(t *testing.T) {
 	}
 	h := open(t, nil)
 	imaptest.Run(t, dir, imaptest.Target{
-		Dial:     func() (net.Conn, error) { return net.Dial("tcp", h.addr) },
+		Dial:     h.dial,
 		User:     testUser,
 		Password: testSecret,
 	})

@@ -114,7 +114,7 @@ func (c *conn) nextCommand() ([]byte, error) {
 	c.between = true
 	c.deadline = time.Now().Add(c.server.limits.Idle)
 	if c.user == nil {
-		c.deadline = c.login
+		c.deadline = c.until
 	}
 	if len(c.in.unread()) > 0 { // sent ahead
 		c.mu.Lock()

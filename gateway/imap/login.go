@@ -1,15 +1,27 @@
 package imap
 
 import (
-	"bytes"
 	"encoding/base64"
-	"errors"
-	"slices"
-	"strings"
 
 	"github.com/emersion/go-imap/v2"
+
+	"github.com/relais-sante/relais/gateway/login"
+	"github.com/relais-sante/relais/mailbox"
 	"github.com/relais-sante/relais/store/journal"
 )
+
+// way is the login of the connection as it is now, with or without TLS.
+func (c *conn) way() *login.Door {
+	if c.door == nil {
+		if c.tls == nil {
+			c.door = login.NewDoor(c.server.options.Login, nil, c.raw.RemoteAddr())
+		} else {
+			cs := c.tls.ConnectionState()
+			c.door = login.NewDoor(c.server.options.Login, &cs, c.raw.RemoteAddr())
+		}
+	}
+	return c.door
+}
 
 // doLogin is RFC 9051 §6.2.3.
 func (c *conn) doLogin(p *parser) reply {
@@ -20,61 +32,61 @@ func (c *conn) doLogin(p *parser) reply {
 	if !p.end() {
 		return p.result()
 	}
-	if r := c.offered("LOGIN"); r != nil {
-		return *r
+	if c.tls == nil {
+		return no(string(imap.ResponseCodePrivacyRequired), "TLS d'abord / TLS first")
 	}
-	return c.attempt(Attempt{Mechanism: "LOGIN", Username: name, Secret: secret})
+	account, err := c.way().Enter(c.ctx, name, secret)
+	return c.entered("LOGIN", account, err)
 }
 
-// doAuthenticate is RFC 9051 §6.2.2 with RFC 4959 (initial response).
+// doAuthenticate is RFC 9051 §6.2.2, with RFC 4959 (initial response).
 func (c *conn) doAuthenticate(p *parser) reply {
 	p.spaces()
 	mechanism := p.key()
-	initial := ""
-	given := !p.failed() && p.take(' ')
-	if given {
-		initial = p.while(&base64Char)
+	var response []byte
+	malformed := false
+	if !p.failed() && p.take(' ') {
+		switch initial := p.while(&base64Char); initial {
+		case "=":
+			response = []byte{}
+		default:
+			var err error
+			response, err = base64.StdEncoding.DecodeString(initial)
+			malformed = err != nil
+		}
 	}
 	if !p.end() {
 		return p.result()
 	}
-	if r := c.offered(mechanism); r != nil {
-		return *r
+	if c.tls == nil {
+		return no(string(imap.ResponseCodePrivacyRequired), "TLS d'abord / TLS first")
 	}
-	if !given {
-		c.text("+ \r\n")
+	if malformed {
+		return bad("not base64")
+	}
+	var account *mailbox.Account
+	exchange, err := c.way().Begin(c.ctx, mechanism, func(a *mailbox.Account) { account = a })
+	if err != nil {
+		return c.entered("", nil, err)
+	}
+	for {
+		challenge, done, err := exchange.Next(response)
+		if err != nil || done {
+			return c.entered(mechanism, account, err)
+		}
+		c.text("+ " + base64.StdEncoding.EncodeToString(challenge) + "\r\n")
 		line, err := c.readLine(c.server.limits.CommandBytes)
 		if err != nil {
 			c.ended(err)
 			return bad("authentication without end")
 		}
-		initial = string(line)
-	}
-	if initial == "*" {
-		return bad("authentication cancelled")
-	}
-	if initial == "=" {
-		initial = ""
-	}
-	response, err := base64.StdEncoding.DecodeString(initial)
-	if err != nil {
-		return bad("not base64")
-	}
-	a, understood := readResponse(mechanism, response)
-	if !understood {
-		return bad("response is not one of " + mechanism)
-	}
-	a.Mechanism = mechanism
-	r := c.attempt(a)
-	if r.kind == "NO" && (mechanism == "OAUTHBEARER" || mechanism == "XOAUTH2") && !c.done {
-		// The client gets the error and answers with an empty response before it
-		// is refused (RFC 7628 §3.2.3).
-		c.text("+ eyJzdGF0dXMiOiJpbnZhbGlkX3Rva2VuIn0=\r\n") // {"status":"invalid_token"}
-		if _, err := c.readLine(shortLiteral); err != nil {
-			c.ended(err)
+		if string(line) == "*" {
+			return bad("authentication cancelled")
+		}
+		if response, err = base64.StdEncoding.DecodeString(string(line)); err != nil {
+			return bad("not base64")
 		}
 	}
-	return r
 }
 
 var base64Char = func() (t [256]bool) {
@@ -84,102 +96,40 @@ var base64Char = func() (t [256]bool) {
 	return t
 }()
 
-// readResponse reads the client's one response.
-func readResponse(mechanism string, response []byte) (a Attempt, understood bool) {
-	switch mechanism {
-	case "PLAIN": // RFC 4616 §2
-		parts := bytes.Split(response, []byte{0})
-		if len(parts) != 3 {
-			return a, false
-		}
-		// Nobody acts for somebody else.
-		if len(parts[0]) > 0 && !bytes.Equal(parts[0], parts[1]) {
-			return a, false
-		}
-		a.Username, a.Secret = string(parts[1]), string(parts[2])
-		return a, a.Username != ""
-	case "EXTERNAL":
-		a.Username = string(response)
-		return a, true
-	case "OAUTHBEARER": // RFC 7628 §3.1
-		head, fields, ok := strings.Cut(string(response), "\x01")
-		name, isName := strings.CutPrefix(head, "n,a=")
-		if isName {
-			name = strings.TrimSuffix(name, ",")
-			name = strings.NewReplacer("=2C", ",", "=3D", "=").Replace(name)
-		} else if head != "n,," {
-			return a, false
-		}
-		a.Username = name
-		a.Secret = bearer(fields)
-		return a, ok && a.Secret != ""
-	case "XOAUTH2":
-		head, fields, ok := strings.Cut(string(response), "\x01")
-		name, isName := strings.CutPrefix(head, "user=")
-		a.Username, a.Secret = name, bearer(fields)
-		return a, ok && isName && a.Secret != ""
-	}
-	return a, false
-}
-
-// bearer finds the token among key=value fields.
-func bearer(fields string) string {
-	for _, f := range strings.Split(fields, "\x01") {
-		if v, ok := strings.CutPrefix(f, "auth="); ok {
-			kind, token, _ := strings.Cut(v, " ")
-			if strings.EqualFold(kind, "Bearer") {
-				return strings.TrimSpace(token)
-			}
-		}
-	}
-	return ""
-}
-
-// offered refuses a mechanism that is not for this client now.
-func (c *conn) offered(mechanism string) *reply {
-	if slices.Contains(c.ways(), mechanism) {
-		return nil
-	}
-	c.attempts++
-	r := no(string(imap.ResponseCodeCannot), "Méthode non proposée / mechanism not offered")
-	if c.tls == nil && !c.server.options.InClear {
-		r = no(string(imap.ResponseCodePrivacyRequired), "TLS d'abord / TLS first")
-	}
-	return &r
-}
-
-// attempt tries to log in.
-func (c *conn) attempt(a Attempt) reply {
-	if c.tls != nil {
-		state := c.tls.ConnectionState()
-		a.TLS = &state
-	}
-	a.Remote = c.addr
-	user, err := c.server.options.Auth.Authenticate(c.ctx, a)
-	outcome := "refused"
-	defer func() { c.server.metrics.logins.WithLabelValues(a.Mechanism, outcome).Inc() }()
-	switch {
-	case err == nil:
-	case errors.Is(err, ErrCredentials):
-		if c.attempts++; c.attempts >= c.server.limits.LoginAttempts {
+// entered ends a login. Mechanism is one that is offered, or empty.
+func (c *conn) entered(mechanism string, account *mailbox.Account, err error) reply {
+	m := c.server.metrics.logins
+	if err != nil {
+		fault := login.FaultOf(err)
+		m.WithLabelValues(mechanism, string(fault)).Inc()
+		if c.attempts++; c.attempts >= c.server.limits.LoginAttempts || fault == login.Slow {
 			c.then = func() { c.bye("Trop d'essais / too many attempts") }
 		}
-		c.server.log.Info("login refused", "session", c.id, "peer", c.raw.RemoteAddr(), "mechanism", journal.Word(a.Mechanism))
-		return no(string(imap.ResponseCodeAuthenticationFailed), "Nom ou secret incorrect / wrong name or secret")
-	case errors.Is(err, ErrTooMany):
-		outcome = "limited"
-		c.then = func() { c.bye("Trop d'essais / too many attempts") }
-		return no(codeLimit, "Trop d'essais, réessayez plus tard / too many attempts, try again later")
-	default:
-		outcome = "failed"
+		switch fault {
+		case login.Malformed:
+			return bad("malformed response")
+		case login.Mechanism:
+			return no(string(imap.ResponseCodeCannot), "Méthode non proposée / mechanism not offered")
+		case login.Failed:
+			c.server.log.Info("login refused", "session", c.id, "peer", c.raw.RemoteAddr(), "mechanism", journal.Word(mechanism))
+			return no(string(imap.ResponseCodeAuthenticationFailed), "Nom ou secret incorrect / wrong name or secret")
+		case login.Slow:
+			return no(codeLimit, "Trop d'essais, réessayez plus tard / too many attempts, try again later")
+		}
+		return c.failed(err)
+	}
+	user, err := c.server.options.Folders(c.ctx, account)
+	if err != nil {
+		m.WithLabelValues(mechanism, string(login.Unavailable)).Inc()
 		return c.failed(err)
 	}
 	if !c.server.count(c, user.Name()) {
-		outcome = "limited"
+		m.WithLabelValues(mechanism, "limited").Inc()
+		user.Close()
 		return no(codeLimit, "Trop de connexions / too many connections")
 	}
-	outcome = "accepted"
-	c.user = user
+	m.WithLabelValues(mechanism, "accepted").Inc()
+	c.user, c.door = user, nil
 	c.begin()
 	begin := len(c.out)
 	c.capabilities()

@@ -72,6 +72,7 @@ func (u *memoryUser) add(name string, use folder.Use) *memoryBox {
 
 func (u *memoryUser) Name() string          { return u.name }
 func (u *memoryUser) Gone() <-chan struct{} { return u.gone }
+func (u *memoryUser) Close() error          { return nil }
 
 func (u *memoryUser) Wake() (<-chan struct{}, func()) {
 	u.mu.Lock()

@@ -16,17 +16,18 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/relais-sante/relais/gateway/login"
+	"github.com/relais-sante/relais/mailbox"
+	"github.com/relais-sante/relais/mailbox/folder"
 	"github.com/relais-sante/relais/store/journal"
 )
 
 // Options are what a server is made of.
 type Options struct {
-	Auth Authenticator
-	Ways Ways
-	TLS  *tls.Config // required: nobody logs in without TLS
-	// InClear allows logging in without TLS: for development, on loopback
-	// listeners only.
-	InClear bool
+	TLS   *tls.Config   // required: nobody logs in without TLS
+	Login login.Options // how clients say who they are
+	// Folders opens the folders of an account that has logged in, for one session.
+	Folders func(ctx context.Context, a *mailbox.Account) (folder.User, error)
 	Domain  string // the hub's name in the greeting
 	Version string // told by ID
 	Limits  Limits
@@ -47,10 +48,9 @@ const (
 
 // Faults of the server.
 const (
-	ErrNotLoopback = journal.Fault("logging in without TLS is only allowed on loopback")
-	ErrNoTLS       = journal.Fault("an IMAP server needs a TLS configuration")
-	ErrStopped     = journal.Fault("IMAP server stopped")
-	errStuck       = journal.Fault("connections did not end in time and were cut")
+	ErrNoTLS   = journal.Fault("an IMAP server needs a TLS configuration")
+	ErrStopped = journal.Fault("IMAP server stopped")
+	errStuck   = journal.Fault("connections did not end in time and were cut")
 )
 
 // Server is an IMAP server on any number of listeners.
@@ -77,7 +77,7 @@ type Server struct {
 
 // New makes a server. It listens to nothing yet.
 func New(o Options) (*Server, error) {
-	if o.TLS == nil && !o.InClear {
+	if o.TLS == nil {
 		return nil, ErrNoTLS
 	}
 	m, err := newMetrics(o.Metrics)
@@ -106,9 +106,6 @@ func New(o Options) (*Server, error) {
 // errors of the listener. It closes the listener.
 func (s *Server) Serve(l net.Listener, security Security) error {
 	defer l.Close()
-	if addr, ok := l.Addr().(*net.TCPAddr); s.options.InClear && ok && !addr.IP.IsLoopback() {
-		return ErrNotLoopback
-	}
 	if !s.register(l) {
 		return ErrStopped
 	}

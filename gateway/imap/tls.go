@@ -3,13 +3,11 @@ package imap
 // doStartTLS is RFC 9051 §6.2.1. What was sent ahead in clear is thrown away:
 // whoever stands between could have put it there.
 func (c *conn) doStartTLS(p *parser) reply {
-	switch {
-	case !p.end():
+	if !p.end() {
 		return p.result()
-	case c.tls != nil:
+	}
+	if c.tls != nil {
 		return bad("TLS is there already")
-	case c.server.options.TLS == nil:
-		return no("", "TLS n'est pas configuré / TLS is not configured")
 	}
 	c.then = func() {
 		c.flush()

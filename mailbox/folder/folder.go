@@ -105,8 +105,8 @@ type State struct {
 	Size          int64 // bytes as shown, all messages
 }
 
-// User is a reader: an account that has logged in. Safe for concurrent use by
-// the sessions of that account.
+// User is a reader: an account that has logged in, for one session. Not safe
+// for concurrent use, Gone apart.
 type User interface {
 	// Name is the account's, as it logs in.
 	Name() string
@@ -134,6 +134,8 @@ type User interface {
 	// Wake returns a channel that gets a value when folders may have come or
 	// gone, or any folder changed. It is a hint. Call stop when done.
 	Wake() (c <-chan struct{}, stop func())
+	// Close ends the session that this was opened for.
+	Close() error
 }
 
 // Quota is in bytes and messages; a zero Limit is none (RFC 9208).
