@@ -178,10 +178,10 @@ func (c *verifier) threadRow(k, row []byte) error {
 	}
 	rest := k[handleSize+1:]
 	if k[handleSize] == 't' {
-		if len(rest) != 8 || len(row) != 2 {
+		if len(rest) != 8 || len(row) != 2 || row[0] != clearVersion {
 			return misfit
 		}
-		return nil // the trace may be purged: its retention is its own
+		return c.there(bucketTraces, joined(row[1:], rest))
 	}
 	code, ok := c.v.pathwayOf(k[:handleSize])
 	if !ok {
