@@ -46,6 +46,7 @@ func (v *view) Folder(a store.AccountID, id store.FolderID) (*store.Folder, erro
 	if err := v.get(bucketReaders, v.readerKey(a, kindFolder, []byte(id)), a.Owner(), f); err != nil {
 		return nil, fmt.Errorf("reading folder %s: %w", id, err)
 	}
+	f.UIDValidity = max(f.UIDValidity, v.s.published.Load().Validity) // see Renew
 	return f, nil
 }
 
@@ -55,7 +56,9 @@ func (v *view) Folders(a store.AccountID) ([]*store.Folder, error) {
 	err := v.rows(v.readerKey(a, kindFolder), nil, func(k, row []byte) (bool, error) {
 		f := new(store.Folder)
 		out = append(out, f)
-		return true, v.open(bucketReaders, k, a.Owner(), row, f)
+		err := v.open(bucketReaders, k, a.Owner(), row, f)
+		f.UIDValidity = max(f.UIDValidity, v.s.published.Load().Validity) // see Renew
+		return true, err
 	})
 	if err != nil {
 		return nil, fmt.Errorf("listing folders of account %s: %w", a, err)

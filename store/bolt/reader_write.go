@@ -40,7 +40,7 @@ func (t *tx) PutFolder(a store.AccountID, f *store.Folder) error {
 		}
 		// A folder that is made again under an old name must not have its old
 		// UIDs: RFC 9051 §2.3.1.1.
-		r.Validity = max(r.Validity+1, uint32(t.s.o.Clock().Unix()))
+		r.Validity = max(r.Validity+1, t.state.Validity+1, uint32(t.s.o.Clock().Unix()))
 		r.Folders++
 		have = &store.Folder{UIDValidity: r.Validity, UIDNext: 1}
 		if err := t.putReader(a, r); err != nil {

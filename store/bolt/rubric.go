@@ -26,6 +26,7 @@ func (v *view) Rubric(c store.PathwayCode, rubric string) (store.RubricState, er
 	if err != nil {
 		return st, fmt.Errorf("reading a rubric of %s: %w", c, err)
 	}
+	st.UIDValidity = max(st.UIDValidity, v.s.published.Load().Validity) // see Renew
 	return st, nil
 }
 
