@@ -25,14 +25,14 @@ func (h *Hub) compose(pl *plan, in *incoming) *store.Message {
 	for _, r := range d.Rubrics {
 		m.Filings = append(m.Filings, store.Filing{Rubric: r, Message: m.ID})
 	}
-	for i := range in.documents {
-		rubric := ""
-		if i < len(d.DocumentRubrics) {
-			rubric = d.DocumentRubrics[i]
-		}
-		m.Documents = append(m.Documents, documentRecord(&in.documents[i], rubric))
-	}
+	m.Documents = documentsOf(pl, in)
 	m.Keys = contentKeys(in)
+	for i := range m.Documents {
+		if i < len(d.DocumentRubrics) {
+			m.Documents[i].Rubric = d.DocumentRubrics[i]
+		}
+		m.Keys = addMissing(m.Keys, lineageKeys(&m.Documents[i])...)
+	}
 	m.NotifyTo, _ = h.receiptWanted(in)
 	m.Audience = audience(d, in.documents)
 	if pl.parent != nil {
@@ -42,12 +42,27 @@ func (h *Hub) compose(pl *plan, in *incoming) *store.Message {
 }
 
 // documentRecord is what is kept of a document.
-func documentRecord(d *letter.Document, rubric string) store.Document {
-	return store.Document{
+func documentRecord(d *letter.Document) store.Document {
+	r := store.Document{
 		Part: d.Part, Entry: d.Entry, Filename: d.Filename, Title: d.Title, Media: d.Media, Code: d.Code, Class: d.Class,
-		Rubric: rubric, Size: d.Size, SHA256: d.Sum, Confidentiality: d.Confidentiality, Author: d.Author,
-		SetID: d.SetID, Version: d.Version,
+		Size: d.Size, SHA256: d.Sum, Confidentiality: d.Confidentiality, Author: d.Author, AuthorID: d.AuthorID,
+		Institution: d.Institution, InstitutionID: d.InstitutionID,
+		UniqueID: d.UniqueID, SetID: d.SetID, Version: d.Version, Action: d.Action,
 	}
+	if d.Replaces != "" {
+		r.Replaces = keyOfDocument(d.Replaces)
+	}
+	return r
+}
+
+// addMissing appends what a list does not have yet.
+func addMissing(list []string, more ...string) []string {
+	for _, s := range more {
+		if !slices.Contains(list, s) {
+			list = append(list, s)
+		}
+	}
+	return list
 }
 
 func matched(trail []rules.Outcome) []string {

@@ -43,6 +43,7 @@ type plan struct {
 	copyID   string
 	verdicts map[store.MemberID]verdict
 	missed   []missedDocument
+	refused  []int // documents of message that claim to replace what they may not
 	// duplicate is the message already filed with the same fingerprint.
 	duplicate *store.MessageRef
 	report    *report // DSN, MDN, automatic answer: recorded, not relayed
@@ -168,6 +169,9 @@ func (h *Hub) route(v store.View, pl *plan, in *incoming) error {
 		return err
 	}
 	input := h.input(pl, in)
+	if input.Replaces, err = h.replaces(v, pl, in); err != nil {
+		return err
+	}
 	pl.decision = pl.prog.Decide(input)
 	if pl.decision.Hold {
 		pl.hold(in, reasonRule, pl.decision.HeldBy)
@@ -178,6 +182,9 @@ func (h *Hub) route(v store.View, pl *plan, in *incoming) error {
 		if m.Audience.HiddenFromParents, err = h.inheritsSecret(v, pl, in); err != nil {
 			return err
 		}
+	}
+	if err = h.version(v, pl, in); err != nil {
+		return err
 	}
 	if pl.copyID, err = h.usableID(v, in, m.BodySum); err != nil {
 		return err

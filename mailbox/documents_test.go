@@ -1,6 +1,7 @@
 package mailbox
 
 import (
+	"archive/zip"
 	"bytes"
 	"encoding/base64"
 	"fmt"
@@ -96,4 +97,32 @@ func titlesOf(archive []byte) (string, error) {
 		all = append(all, d.Title)
 	}
 	return strings.Join(all, ", "), nil
+}
+
+// xdmWith is an archive whose metadata ask for an action.
+func xdmWith(action string, docs ...cdaDoc) string {
+	var b bytes.Buffer
+	z := zip.NewWriter(&b)
+	add := func(name, content string) {
+		w, err := z.Create(name)
+		if err == nil {
+			_, err = w.Write([]byte(content))
+		}
+		if err != nil {
+			panic(err) // a buffer takes everything
+		}
+	}
+	var objects strings.Builder
+	for i, d := range docs {
+		name := fmt.Sprintf("DOC%05d.XML", i+1)
+		add("IHE_XDM/SUBSET01/"+name, d.xml())
+		fmt.Fprintf(&objects, `<rim:ExtrinsicObject id="Document%02d" mimeType="text/xml"><rim:Slot name="URI"><rim:ValueList><rim:Value>%s</rim:Value></rim:ValueList></rim:Slot>`+
+			`<rim:Slot name="action"><rim:ValueList><rim:Value>%s</rim:Value></rim:ValueList></rim:Slot></rim:ExtrinsicObject>`, i+1, name, action)
+	}
+	add("IHE_XDM/SUBSET01/METADATA.XML", `<?xml version="1.0" encoding="UTF-8"?><lcm:SubmitObjectsRequest xmlns:lcm="urn:oasis:names:tc:ebxml-regrep:xsd:lcm:3.0" `+
+		`xmlns:rim="urn:oasis:names:tc:ebxml-regrep:xsd:rim:3.0"><rim:RegistryObjectList>`+objects.String()+`</rim:RegistryObjectList></lcm:SubmitObjectsRequest>`)
+	if err := z.Close(); err != nil {
+		panic(err)
+	}
+	return b.String()
 }

@@ -22,6 +22,9 @@ type ExportRequest struct {
 	Documents []string `json:"documents,omitempty"`
 	Rubrics   []string `json:"rubrics,omitempty"`
 	As        string   `json:"as,omitempty"` // what this member may see
+	// AllVersions takes documents that were replaced as well; one that is named
+	// is taken anyway, one that was deleted never.
+	AllVersions bool `json:"all_versions,omitempty"`
 }
 
 // Export gives documents of a pathway as an IHE_XDM archive that the record of
@@ -29,7 +32,7 @@ type ExportRequest struct {
 // of it is ever on disk. What was withdrawn is not in it, and the same file
 // sent twice is in it once.
 func (h *Hub) Export(ctx context.Context, by Actor, q ExportRequest) (io.ReadCloser, error) {
-	x := &export{h: h, wanted: make(map[string]bool), seen: make(map[string]bool)}
+	x := &export{h: h, all: q.AllVersions, wanted: make(map[string]bool), seen: make(map[string]bool)}
 	if err := x.choose(ctx, by, q); err != nil {
 		return nil, err
 	}
@@ -50,6 +53,7 @@ type export struct {
 	prog    *rules.Programme // nil if it is not loaded
 	see     func(store.View, *store.Message) (sight, error)
 	rubrics []string
+	all     bool            // versions
 	wanted  map[string]bool // documents named, and whether they were found
 	seen    map[string]bool // digests of documents found
 	found   []exported
@@ -136,6 +140,9 @@ func (x *export) search(ctx context.Context) error {
 func (x *export) take(m *store.Message) {
 	for i := range m.Documents {
 		d := &m.Documents[i]
+		if !d.Deleted.IsZero() || d.ReplacedBy != nil && !x.all && len(x.wanted) == 0 {
+			continue
+		}
 		if !x.named(m, i) || len(x.rubrics) > 0 && !slices.ContainsFunc(x.rubrics, func(r string) bool { return filedUnder(m, d, r) }) {
 			continue
 		}

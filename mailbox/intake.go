@@ -192,6 +192,9 @@ func (h *Hub) file(ctx context.Context, pl *plan, in *incoming) (Receipt, error)
 		if err := h.put(tx, copies); err != nil {
 			return err
 		}
+		if err := h.followVersions(tx, pl.pathway, m); err != nil {
+			return err
+		}
 		return h.tellFiled(tx, pl, in)
 	})
 	if err != nil {
@@ -240,7 +243,12 @@ func (h *Hub) tellFiled(tx store.Tx, pl *plan, in *incoming) error {
 			return err
 		}
 	}
-	if roles := pl.decision.Notify; len(roles) > 0 {
+	if len(pl.refused) > 0 {
+		if err := h.tellNotReplaced(tx, pl.pathway, pl.prog, m); err != nil {
+			return err
+		}
+	}
+	if roles := pl.decision.Notify; len(roles) > 0 && m.Retracted == nil {
 		if err := h.tellActivity(tx, pl.pathway, pl.prog, m, roles); err != nil {
 			return err
 		}

@@ -100,6 +100,9 @@ func (h *Hub) carryOver(ctx context.Context, a *store.Pathway, m *store.Message)
 		if err := h.carryDeliveries(tx, a, b, n, ds); err != nil {
 			return err
 		}
+		if err := h.followVersions(tx, b, n); err != nil && !errors.Is(err, ErrNoProgramme) {
+			return err
+		}
 		if old.Retracted == nil {
 			old.Retracted = &store.Retraction{At: h.o.Now(), By: hubActor.Name, Reason: mergedWord, Rubrics: old.Rubrics()}
 		}
@@ -122,6 +125,10 @@ func (h *Hub) mergedMessage(tx store.Tx, a, b *store.Pathway, old *store.Message
 		n.Filings = append(n.Filings, store.Filing{Rubric: f.Rubric, Message: n.ID})
 	}
 	n.KnownAs, n.Boxes = slices.Clone(old.KnownAs), slices.Clone(old.Boxes)
+	n.Documents = slices.Clone(old.Documents)
+	for i := range n.Documents { // linked anew among what has come over
+		n.Documents[i].Former, n.Documents[i].ReplacedBy = nil, nil
+	}
 	n.Author.Member = mergedMember(a, old.Author.Member)
 	n.Audience.Answered = nil
 	for _, id := range old.Audience.Answered {

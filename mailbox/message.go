@@ -126,6 +126,11 @@ func (h *Hub) withdraw(c *post, r store.Retraction, word string) error {
 	if err := c.tx.UpdateMessage(c.m); err != nil {
 		return fmt.Errorf("withdrawing message %s: %w", c.m.ID, err)
 	}
+	if c.prog != nil { // the version before may stand again
+		if err := h.followVersions(c.tx, c.p, c.m); err != nil {
+			return err
+		}
+	}
 	if err := h.cancelCopies(c.tx, c.m, word); err != nil {
 		return err
 	}

@@ -34,6 +34,8 @@ const (
 	noticeOfAgeSoon      = "of-age-soon"
 	noticeOfAge          = "of-age"
 	noticeFIN            = "fin"
+	noticeNotReplaced    = "not-replaced"
+	noticeDeleted        = "document-deleted"
 )
 
 // notice is a mail to one box. What it is about is given by ids.

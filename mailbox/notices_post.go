@@ -89,9 +89,16 @@ func (h *Hub) tellActivity(tx store.Tx, p *store.Pathway, prog *rules.Programme,
 	return nil
 }
 
-// tellRetracted asks the boxes that got a copy to delete it. One that is being
-// sent this moment counts: it cannot be called back.
+// tellRetracted asks the boxes that got a copy to delete it, unless they were
+// asked since.
 func (h *Hub) tellRetracted(tx store.Tx, p *store.Pathway, m *store.Message, concerned func(*store.Delivery) bool) error {
+	return h.askDelete(tx, p, m, noticeRetracted, concerned,
+		texts.T(h.o.Locale, "notices.retracted", map[string]any{"mail": h.quote(m.Received, m.Subject), "pathway": string(p.Code)}))
+}
+
+// askDelete asks the boxes that got a copy to delete what text names. One that
+// is being sent this moment counts: it cannot be called back.
+func (h *Hub) askDelete(tx store.Tx, p *store.Pathway, m *store.Message, kind string, concerned func(*store.Delivery) bool, text string) error {
 	prog, err := h.programme(p.Programme)
 	if err != nil && !errors.Is(err, ErrNoProgramme) {
 		return err
@@ -102,7 +109,7 @@ func (h *Hub) tellRetracted(tx store.Tx, p *store.Pathway, m *store.Message, con
 	}
 	told := map[store.Address]bool{}
 	for _, d := range slices.Backward(ds) {
-		if d.NoticeKind == noticeRetracted {
+		if kind == noticeRetracted && d.NoticeKind == kind {
 			told[d.Mailbox] = true // and no copy since
 		}
 		got := d.State == store.Sent || d.State == store.Partial || d.State == store.Sending
@@ -111,12 +118,9 @@ func (h *Hub) tellRetracted(tx store.Tx, p *store.Pathway, m *store.Message, con
 		}
 		told[d.Mailbox] = true
 		n := notice{
-			kind: noticeRetracted, to: d.Mailbox, members: d.Members, prog: prog, pathway: p.Code, message: m.ID,
+			kind: kind, to: d.Mailbox, members: d.Members, prog: prog, pathway: p.Code, message: m.ID,
 			answers: d.RFCID, subject: texts.T(h.o.Locale, "notices.retracted-subject", nil),
-			paragraphs: []string{
-				texts.T(h.o.Locale, "notices.retracted", map[string]any{"mail": h.quote(m.Received, m.Subject), "pathway": string(p.Code)}),
-				texts.T(h.o.Locale, "notices.retracted-next", nil),
-			},
+			paragraphs: []string{text, texts.T(h.o.Locale, "notices.retracted-next", nil)},
 		}
 		if err := h.queueNotice(tx, n); err != nil {
 			return err

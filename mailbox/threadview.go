@@ -204,6 +204,7 @@ func documentView(d *store.Document) DocumentView {
 	return DocumentView{
 		Filename: d.Filename, Type: d.Media, Code: d.Code, Size: d.Size, SHA256: hex.EncodeToString(d.SHA256),
 		Title: d.Title, Rubric: d.Rubric,
+		Version: d.Version, Replaces: shownRef(d.Former), ReplacedBy: shownRef(d.ReplacedBy), Deleted: timeOf(d.Deleted),
 	}
 }
 

@@ -63,7 +63,7 @@ func (h *Hub) Held(ctx context.Context, by Actor, id string) (HeldView, error) {
 	view := h.heldView(held)
 	view.Text = cutText(in.reading.Text, heldText)
 	for i := range in.documents {
-		d := documentRecord(&in.documents[i], "")
+		d := documentRecord(&in.documents[i])
 		view.Documents = append(view.Documents, documentView(&d))
 	}
 	return view, nil

@@ -135,6 +135,11 @@ type DocumentView struct {
 	SHA256   string `json:"sha256"`
 	Title    string `json:"title,omitempty"`
 	Rubric   string `json:"rubric,omitempty"`
+	// Versions name each other as MESSAGE/NUMBER.
+	Version    string     `json:"version,omitempty"`
+	Replaces   string     `json:"replaces,omitempty"`
+	ReplacedBy string     `json:"replaced_by,omitempty"`
+	Deleted    *time.Time `json:"deleted,omitempty"` // by its author
 }
 
 // DeliveryView is the state of one copy.

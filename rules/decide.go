@@ -135,7 +135,7 @@ func (p *Programme) file(in Input, d *Decision, byRule []string) (rubrics []stri
 	if rubrics = p.rubrics(in.Rubrics); len(rubrics) > 0 {
 		return rubrics, "address"
 	}
-	if in.Answers {
+	if in.Answers && !in.Replaces {
 		if rubrics = p.rubrics(in.Facts.Answers.Rubrics); len(rubrics) > 0 {
 			return rubrics, "answer"
 		}

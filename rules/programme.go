@@ -146,6 +146,9 @@ type Input struct {
 	// Answers is true when the message answers another; its rubrics are then
 	// Facts.Answers.Rubrics.
 	Answers bool
+	// Replaces is true when it carries a later version of a document: it is
+	// filed by its type even if it answers, which still limits it.
+	Replaces bool
 	// Text of the mail, looked through for words that mark it secret for
 	// parents; what it quotes counts.
 	Text string

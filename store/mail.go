@@ -56,6 +56,23 @@ type Document struct {
 	Author          string   `cbor:"12,keyasint,omitempty"`
 	SetID           string   `cbor:"13,keyasint,omitempty"`
 	Version         string   `cbor:"14,keyasint,omitempty"`
+	UniqueID        string   `cbor:"15,keyasint,omitempty"`
+	Replaces        string   `cbor:"16,keyasint,omitempty"` // key (Message.Keys) of what it says it replaces
+	AuthorID        string   `cbor:"17,keyasint,omitempty"` // national number, prefixed by its kind
+	Institution     string   `cbor:"18,keyasint,omitempty"`
+	InstitutionID   string   `cbor:"19,keyasint,omitempty"`
+	Action          string   `cbor:"20,keyasint,omitempty"` // C (change) or D (delete), as its metadata ask
+	// Former is the version before it, ReplacedBy the one after, as accepted.
+	Former     *DocumentRef `cbor:"21,keyasint,omitempty"`
+	ReplacedBy *DocumentRef `cbor:"22,keyasint,omitempty"`
+	// Deleted is when its author had it deleted.
+	Deleted time.Time `cbor:"23,keyasint,omitzero"`
+}
+
+// DocumentRef points at a document of the same pathway.
+type DocumentRef struct {
+	Message MessageID `cbor:"1,keyasint"`
+	Number  int       `cbor:"2,keyasint"` // in its message, from 1
 }
 
 // Audience is the part of a decision that says who may see a message. The

@@ -54,6 +54,7 @@ func (c *cli) pathwayExport() *cobra.Command {
 	f.StringSliceVar(&q.Documents, "documents", nil, "")
 	f.StringSliceVar(&q.Rubrics, "rubric", nil, "")
 	f.StringVar(&q.As, "as", "", "")
+	f.BoolVar(&q.AllVersions, "all-versions", false, "")
 	required(cmd, "to")
 	return cmd
 }

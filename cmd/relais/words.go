@@ -171,9 +171,27 @@ func (c *cli) documents(docs []mailbox.DocumentView) string {
 		if name == "" {
 			name = d.Type
 		}
-		names = append(names, name+" ("+texts.Size(c.locale, d.Size)+")")
+		names = append(names, name+" ("+strings.Join(append([]string{texts.Size(c.locale, d.Size)}, c.versions(d)...), ", ")+")")
 	}
 	return strings.Join(names, ", ")
+}
+
+// versions says what version of a document this is, and what became of it.
+func (c *cli) versions(d mailbox.DocumentView) []string {
+	var said []string
+	if d.Version != "" && (d.Replaces != "" || d.ReplacedBy != "") {
+		said = append(said, texts.T(c.locale, "cli.document-version", map[string]any{"version": d.Version}))
+	}
+	if d.Replaces != "" {
+		said = append(said, texts.T(c.locale, "cli.document-replaces", map[string]any{"document": d.Replaces}))
+	}
+	if d.ReplacedBy != "" {
+		said = append(said, texts.T(c.locale, "cli.document-replaced", map[string]any{"document": d.ReplacedBy}))
+	}
+	if d.Deleted != nil {
+		said = append(said, texts.T(c.locale, "cli.document-deleted", nil))
+	}
+	return said
 }
 
 func count(n int) string { return strconv.Itoa(n) }
