@@ -31,7 +31,7 @@ const testDomain = "parcours.test"
 
 type house struct {
 	*Hub
-	t     *testing.T
+	t     testing.TB
 	dir   string
 	clock *testClock
 	store store.Store
@@ -65,7 +65,7 @@ func (c *testClock) advance(d time.Duration) {
 }
 
 // openHouse starts an empty hub.
-func openHouse(t *testing.T) *house {
+func openHouse(t testing.TB) *house {
 	t.Helper()
 	dir := t.TempDir()
 	data, epochs := filepath.Join(dir, "data"), filepath.Join(dir, "epochs")
@@ -127,7 +127,7 @@ var testActor = Actor{Name: "unix:1000(jeanne)", Where: "socket"}
 //	m2 Mme Inès Moreau, idec, moreau@chu.test        m6 M. Paul Durand, infirmier, cabinet@idel.test (shared)
 //	m3 Mme Claire Simon, psychologue, simon@chu.test m7 Mme Martin, parent, mere@famille.test (pending)
 //	m4 M. Luc Bernard, kinesitherapeute, bernard@kine.test
-func newHouse(t *testing.T) *house {
+func newHouse(t testing.TB) *house {
 	t.Helper()
 	h := openHouse(t)
 	h.child = h.include("279035121518989", "Martin", "Léa", "2015-03-02")

@@ -37,7 +37,7 @@ func wantFailure(t *testing.T, err error, code string) {
 }
 
 // must gives the value of an operation that must be done.
-func must[V any](t *testing.T) func(V, error) V {
+func must[V any](t testing.TB) func(V, error) V {
 	return func(v V, err error) V {
 		t.Helper()
 		if err != nil {

@@ -203,7 +203,7 @@ var given = []string{
 
 // checkTraces looks at all traces that a test left: they name nobody, say who,
 // what, when and how it ended, and verify.
-func checkTraces(t *testing.T, s store.Store) {
+func checkTraces(t testing.TB, s store.Store) {
 	t.Helper()
 	err := s.View(context.Background(), func(v store.View) error {
 		for _, f := range store.Families {
