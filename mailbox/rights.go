@@ -99,6 +99,12 @@ func (h *Hub) maySee(p *store.Pathway, prog *rules.Programme, mem *store.Member,
 	if v := mayAct(p, prog, mem, at); !v.ok {
 		return v
 	}
+	return mayLook(p, prog, mem, m, at)
+}
+
+// mayLook is maySee for a message that was not withdrawn and a member who may
+// act. It is there to be asked about many messages in a row, nothing else.
+func mayLook(p *store.Pathway, prog *rules.Programme, mem *store.Member, m *store.Message, at time.Time) verdict {
 	if hiddenFrom(p, prog, mem, m, at) {
 		return verdict{why: whyHidden} // its author's own copy too: the other parent reads it
 	}
@@ -122,8 +128,8 @@ func (h *Hub) maySee(p *store.Pathway, prog *rules.Programme, mem *store.Member,
 	if !role.CareTeam {
 		return grantedTo(prog, role, m)
 	}
-	for _, rubric := range m.Rubrics() {
-		if !prog.MayRole(role.ID, rubric) {
+	for i := range m.Filings {
+		if !prog.MayRole(role.ID, m.Filings[i].Rubric) {
 			return verdict{why: whyRubric}
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/relais-sante/relais/mailbox/folder"
 	"github.com/relais-sante/relais/rules"
@@ -98,7 +99,8 @@ type source struct {
 	p       *store.Pathway
 	prog    *rules.Programme
 	ever    []*store.Member // the account's, whether or not they may act now
-	members []*store.Member // those who may; none: only changes count
+	members []*store.Member // those who may act now; none: only changes count
+	now     time.Time
 	on      onShelf
 }
 
@@ -143,7 +145,7 @@ func (r *Reader) pathways(v store.View, only store.PathwayCode) ([]source, error
 		if err != nil {
 			return nil, fmt.Errorf("reading pathway %s: %w", code, err)
 		}
-		s := source{p: p, prog: r.h.o.Programmes().ByID(p.Programme)}
+		s := source{p: p, prog: r.h.o.Programmes().ByID(p.Programme), now: r.h.o.Now()}
 		alive := s.prog != nil && p.MergedInto == "" && p.Status != store.PathwayErasing
 		for i := range p.Members {
 			m := &p.Members[i]
@@ -151,7 +153,7 @@ func (r *Reader) pathways(v store.View, only store.PathwayCode) ([]source, error
 				continue
 			}
 			s.ever = append(s.ever, m)
-			if alive && mayAct(p, s.prog, m, r.h.o.Now()).ok {
+			if alive && mayAct(p, s.prog, m, s.now).ok {
 				s.members = append(s.members, m)
 			}
 		}
@@ -161,9 +163,16 @@ func (r *Reader) pathways(v store.View, only store.PathwayCode) ([]source, error
 }
 
 // sees asks the rights function for the members the account stands for.
-func (r *Reader) sees(s *source, m *store.Message) bool {
-	now := r.h.o.Now()
-	return slices.ContainsFunc(s.members, func(mem *store.Member) bool { return r.h.maySee(s.p, s.prog, mem, m, now).ok })
+func (s *source) sees(m *store.Message) bool {
+	if m.Retracted != nil {
+		return false
+	}
+	for _, mem := range s.members {
+		if mayLook(s.p, s.prog, mem, m, s.now).ok {
+			return true
+		}
+	}
+	return false
 }
 
 // openings counts what may have let the account see in a pathway what was there
@@ -272,7 +281,7 @@ func (r *Reader) rubricShown(s *source, rubric string) bool {
 		}
 	}
 	return slices.ContainsFunc(s.on.items, func(it shelved) bool {
-		return slices.ContainsFunc(it.m.Filings, func(f store.Filing) bool { return f.Rubric == rubric }) && r.sees(s, it.m)
+		return slices.ContainsFunc(it.m.Filings, func(f store.Filing) bool { return f.Rubric == rubric }) && s.sees(it.m)
 	})
 }
 

@@ -185,7 +185,7 @@ func (r *Reader) unseen(ctx context.Context, p *privatePage) (map[uint32]bool, e
 	may := map[store.MessageID]bool{}
 	for i := range sources {
 		for _, it := range sources[i].on.items {
-			may[it.m.ID] = r.sees(&sources[i], it.m)
+			may[it.m.ID] = sources[i].sees(it.m)
 		}
 	}
 	gone := map[uint32]bool{}

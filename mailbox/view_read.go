@@ -62,7 +62,7 @@ func (g *gate) admit(ref store.MessageRef) (*store.Message, *source, error) {
 		return nil, nil, errGone
 	case err != nil:
 		return nil, nil, fmt.Errorf("reading message %s: %w", ref.Message, err)
-	case !g.r.sees(s, m):
+	case !s.sees(m):
 		return nil, nil, errGone
 	}
 	return m, s, nil

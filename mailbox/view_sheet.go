@@ -275,7 +275,7 @@ func (r *Reader) sheetMessages(ctx context.Context, b *strings.Builder, s *sourc
 		var last []store.MessageID
 		for j := len(s.on.items) - 1; j >= 0 && len(last) < sheetDocuments; j-- {
 			m := s.on.items[j].m
-			if slices.ContainsFunc(m.Filings, func(f store.Filing) bool { return f.Rubric == rubric.ID }) && r.sees(s, m) {
+			if slices.ContainsFunc(m.Filings, func(f store.Filing) bool { return f.Rubric == rubric.ID }) && s.sees(m) {
 				last = append(last, m.ID)
 				if m.Received.After(latest) {
 					latest = m.Received

@@ -72,6 +72,22 @@ func (s *shelves) get(code store.PathwayCode) *shelf {
 	return sh
 }
 
+// find gives a message that is on a shelf, or nil.
+func (s *shelves) find(code store.PathwayCode, id store.MessageID) *store.Message {
+	s.mu.Lock()
+	sh := s.m[code]
+	s.mu.Unlock()
+	if sh == nil {
+		return nil
+	}
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	if i, ok := sh.at[id]; ok {
+		return sh.items[i].m
+	}
+	return nil
+}
+
 // grew counts messages put on a shelf and drops the shelves used longest ago
 // when there are too many. Whoever reads from one keeps what they have.
 func (s *shelves) grew(by int, keep *shelf) {

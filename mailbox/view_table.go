@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/relais-sante/relais/mailbox/folder"
 	"github.com/relais-sante/relais/rules"
@@ -26,6 +27,7 @@ type page struct {
 // basis is what a page was made of.
 type basis struct {
 	marks   uint64
+	day     int64 // rights may change with the date (coming of age)
 	sources []sourceState
 }
 
@@ -138,7 +140,7 @@ func (r *Reader) sharedPage(ctx context.Context, k viewOf) (*tables, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading a folder: %w", err)
 	}
-	b := basis{marks: r.desk.upto}
+	b := basis{marks: r.desk.upto, day: today(r.h.o.Now())}
 	for i := range sources {
 		b.sources = append(b.sources, stateOf(&sources[i]))
 	}
@@ -148,10 +150,15 @@ func (r *Reader) sharedPage(ctx context.Context, k viewOf) (*tables, error) {
 		r.desk.tables[k.key()] = t
 	}
 	switch {
-	case t.page != nil && t.page.basis.marks == b.marks && slices.Equal(t.page.basis.sources, b.sources):
+	case t.page == nil:
+	case t.page.basis.same(&b):
 		return t, nil
-	case t.page != nil && t.page.basis.onlyGrew(&b) && r.extend(t, k, sources, state, b):
+	case t.page.basis.onlyGrew(&b) && r.extend(t, k, sources, state, b):
 		return t, nil
+	case t.page.basis.onlyMarked(&b):
+		if done, err := r.remark(ctx, t, k, state, b); done || err != nil {
+			return t, err
+		}
 	}
 	t.turn(r.sharedAnew(k, sources, state, b), nil)
 	return t, nil
@@ -175,9 +182,21 @@ func (r *Reader) sharedState(v store.View, k viewOf, sources []source) (folder.S
 	return st, err
 }
 
+func today(now time.Time) int64 {
+	y, m, d := now.Date()
+	return int64(y)*10_000 + int64(m)*100 + int64(d)
+}
+
+func (a *basis) same(b *basis) bool { return a.marks == b.marks && a.onlyMarked(b) }
+
+// onlyMarked reports whether b differs from a in marks at most.
+func (a *basis) onlyMarked(b *basis) bool {
+	return a.day == b.day && slices.Equal(a.sources, b.sources)
+}
+
 // onlyGrew reports whether b differs from a in new messages alone.
 func (a *basis) onlyGrew(b *basis) bool {
-	return a.marks == b.marks && slices.EqualFunc(a.sources, b.sources, func(x, y sourceState) bool {
+	return a.marks == b.marks && a.day == b.day && slices.EqualFunc(a.sources, b.sources, func(x, y sourceState) bool {
 		grown := x.items <= y.items
 		x.items = y.items
 		return x == y && grown
@@ -210,6 +229,67 @@ func (r *Reader) extend(t *tables, k viewOf, sources []source, state folder.Stat
 	return true
 }
 
+// remark makes a page of the last one where only flags have changed. It gives up
+// when something was hidden or comes back.
+func (r *Reader) remark(ctx context.Context, t *tables, k viewOf, state folder.State, b basis) (done bool, err error) {
+	old := t.page
+	var changed []store.ReaderMark
+	err = r.h.view(ctx, func(v store.View) error {
+		changed, err = v.MarkChanges(r.a.ID, old.basis.marks)
+		return err
+	})
+	if err != nil {
+		return false, fmt.Errorf("reading marks: %w", err)
+	}
+	p := &page{basis: b, of: old.of}
+	p.Table = folder.Table{State: old.State, Rows: slices.Clone(old.Rows), Keywords: old.Keywords}
+	p.HighestModSeq = max(old.HighestModSeq, state.HighestModSeq)
+	var delta folder.Delta
+	for i := range changed {
+		mark := &changed[i]
+		m := r.h.shelves.find(mark.Pathway, mark.Message)
+		if m == nil {
+			return false, nil
+		}
+		uid, modseq, in := k.place(m, r.a.Mailbox)
+		if !in {
+			continue
+		}
+		at, shown := p.Find(uid)
+		if shown == mark.HiddenIn(k.view()) {
+			return false, nil
+		}
+		if !shown {
+			continue
+		}
+		row := &p.Rows[at]
+		p.uncount(row)
+		row.ModSeq = max(modseq, mark.ModSeq)
+		row.Flags = folder.Flags{System: folder.SystemFlag(mark.System), Keywords: mark.Keywords}
+		p.count(row)
+		for _, w := range mark.Keywords {
+			if !slices.Contains(p.Keywords, w) {
+				p.Keywords = append(slices.Clip(p.Keywords), w)
+			}
+		}
+		delta.Changed = append(delta.Changed, uid)
+	}
+	slices.Sort(delta.Changed)
+	t.turn(p, &delta)
+	return true, nil
+}
+
+func (p *page) uncount(row *folder.Row) {
+	p.Messages--
+	p.Size -= row.Size
+	if !row.Flags.Has(folder.Seen) {
+		p.Unseen--
+	}
+	if row.Flags.Has(folder.Deleted) {
+		p.Deleted--
+	}
+}
+
 func (p *page) add(row folder.Row, m *store.Message) {
 	p.Rows = append(p.Rows, row)
 	p.of = append(p.of, m)
@@ -236,7 +316,7 @@ func (r *Reader) sharedRow(k viewOf, s *source, m *store.Message) (folder.Row, b
 		return folder.Row{}, false
 	}
 	mark := r.desk.marks[m.ID]
-	if mark != nil && mark.HiddenIn(k.view()) || !r.sees(s, m) {
+	if mark != nil && mark.HiddenIn(k.view()) || !s.sees(m) {
 		return folder.Row{}, false
 	}
 	row := folder.Row{UID: uid, ModSeq: modseq, Size: m.Shown, Received: m.Received.Unix()}
