@@ -46,6 +46,7 @@ func (c *Config) check() []Problem {
 	k.operators()
 	k.clamd()
 	k.keys()
+	k.administrators()
 	return k.problems
 }
 
@@ -275,6 +276,9 @@ const (
 	clamdSmaller   strict.TextID = "check.clamd-smaller"
 	insideData     strict.TextID = "check.inside-data"
 	noFile         strict.TextID = "check.no-file"
+	whoAdministers strict.TextID = "check.who-administers"
+	whichProgramme strict.TextID = "check.which-programme"
+	nobodyRemote   strict.TextID = "check.nobody-remote"
 	noWhiteList    strict.TextID = "check.no-white-list"
 	passwordOn     strict.TextID = "check.password-on"
 	noRecoveryKey  strict.TextID = "check.no-recovery-key"

@@ -17,22 +17,23 @@ type Config struct {
 	Locale     texts.Locale `toml:"locale" default:"fr" enum:"fr,en" fr:"Langue de ce que le relais écrit aux personnes : fr ou en." en:"Language of what the hub writes to people: fr or en."`
 	Dev        bool         `toml:"dev" default:"false" fr:"Essai sur une machine isolée : identités de test admises, desk et nil facultatifs. Jamais avec de vrais patients." en:"Trial on a machine by itself: test identities are taken, desk and nil may be missing. Never with real patients."`
 
-	Log        Log        `toml:"log" fr:"Journal technique, en JSON sur la sortie d'erreur. Il ne contient ni identité ni contenu." en:"Technical journal, JSON on standard error. It holds neither identity nor content."`
-	TLS        TLS        `toml:"tls" fr:"Certificats du relais, et à qui il se fie." en:"The hub's certificates, and whom it trusts."`
-	Trust      Trust      `toml:"trust" fr:"Espace de confiance : la liste blanche nationale." en:"Trusted space: the national white list."`
-	Inbound    Inbound    `toml:"inbound" fr:"Réception du courrier des opérateurs (SMTP, RFC 5321)." en:"Mail in, from operators (SMTP, RFC 5321)."`
-	Submission Submission `toml:"submission" fr:"Dépôt de courrier par les comptes du relais (RFC 6409)." en:"Mail submission by accounts of the hub (RFC 6409)."`
-	IMAP       IMAP       `toml:"imap" fr:"Boîte structurée pour les logiciels de messagerie (RFC 9051)." en:"Structured mailbox for mail clients (RFC 9051)."`
-	Accounts   Accounts   `toml:"accounts" fr:"Comptes : connexion à la boîte structurée et au dépôt. Les mots de passe sont gardés sous forme d'empreinte Argon2id (RFC 9106)." en:"Accounts: logging in to the structured mailbox and to submission. Passwords are kept as Argon2id hashes (RFC 9106)."`
-	Clamd      Clamd      `toml:"clamd" fr:"Antivirus (ClamAV), facultatif : un message infecté est refusé ; sans réponse de clamd, rien n'est reçu. clamd écrit en clair ce qu'il examine dans son TemporaryDirectory : qu'il soit en mémoire (tmpfs)." en:"Antivirus (ClamAV), optional: an infected message is refused; while clamd does not answer nothing is taken. clamd writes what it scans, in clear, to its TemporaryDirectory: let that be in memory (tmpfs)."`
-	Outbound   Outbound   `toml:"outbound" fr:"Envoi des copies." en:"Sending of copies."`
-	Operators  []Operator `toml:"operator" fr:"Une boîte que le relais tient chez un opérateur, comme client. Une section par boîte." en:"A box that the hub has at an operator, as a client. One section per box."`
-	Triage     Triage     `toml:"triage" fr:"Messages en attente d'une décision." en:"Messages that wait for a decision."`
-	Export     Export     `toml:"export" fr:"Archives IHE_XDM écrites par « relais parcours exporter » : ce qu'aucun document ne dit et que le logiciel qui les prend attend. Une valeur s'écrit code^libellé^OID de sa liste." en:"IHE_XDM archives written by \"relais pathway export\": what no document says and the software that takes them expects. A value is written code^label^OID of its list."`
-	Directory  Directory  `toml:"directory" fr:"Annuaire national des boîtes (relais directory import)." en:"The national directory of boxes (relais directory import)."`
-	Admin      Admin      `toml:"admin" fr:"Interface d'administration." en:"Admin interface."`
-	Metrics    Metrics    `toml:"metrics" fr:"Mesures au format Prometheus." en:"Figures in Prometheus format."`
-	Keys       Keys       `toml:"keys" fr:"Clés de chiffrement des données." en:"Keys the data is encrypted with."`
+	Log            Log             `toml:"log" fr:"Journal technique, en JSON sur la sortie d'erreur. Il ne contient ni identité ni contenu." en:"Technical journal, JSON on standard error. It holds neither identity nor content."`
+	TLS            TLS             `toml:"tls" fr:"Certificats du relais, et à qui il se fie." en:"The hub's certificates, and whom it trusts."`
+	Trust          Trust           `toml:"trust" fr:"Espace de confiance : la liste blanche nationale." en:"Trusted space: the national white list."`
+	Inbound        Inbound         `toml:"inbound" fr:"Réception du courrier des opérateurs (SMTP, RFC 5321)." en:"Mail in, from operators (SMTP, RFC 5321)."`
+	Submission     Submission      `toml:"submission" fr:"Dépôt de courrier par les comptes du relais (RFC 6409)." en:"Mail submission by accounts of the hub (RFC 6409)."`
+	IMAP           IMAP            `toml:"imap" fr:"Boîte structurée pour les logiciels de messagerie (RFC 9051)." en:"Structured mailbox for mail clients (RFC 9051)."`
+	Accounts       Accounts        `toml:"accounts" fr:"Comptes : connexion à la boîte structurée et au dépôt. Les mots de passe sont gardés sous forme d'empreinte Argon2id (RFC 9106)." en:"Accounts: logging in to the structured mailbox and to submission. Passwords are kept as Argon2id hashes (RFC 9106)."`
+	Clamd          Clamd           `toml:"clamd" fr:"Antivirus (ClamAV), facultatif : un message infecté est refusé ; sans réponse de clamd, rien n'est reçu. clamd écrit en clair ce qu'il examine dans son TemporaryDirectory : qu'il soit en mémoire (tmpfs)." en:"Antivirus (ClamAV), optional: an infected message is refused; while clamd does not answer nothing is taken. clamd writes what it scans, in clear, to its TemporaryDirectory: let that be in memory (tmpfs)."`
+	Outbound       Outbound        `toml:"outbound" fr:"Envoi des copies." en:"Sending of copies."`
+	Operators      []Operator      `toml:"operator" fr:"Une boîte que le relais tient chez un opérateur, comme client. Une section par boîte." en:"A box that the hub has at an operator, as a client. One section per box."`
+	Triage         Triage          `toml:"triage" fr:"Messages en attente d'une décision." en:"Messages that wait for a decision."`
+	Export         Export          `toml:"export" fr:"Archives IHE_XDM écrites par « relais parcours exporter » : ce qu'aucun document ne dit et que le logiciel qui les prend attend. Une valeur s'écrit code^libellé^OID de sa liste." en:"IHE_XDM archives written by \"relais pathway export\": what no document says and the software that takes them expects. A value is written code^label^OID of its list."`
+	Directory      Directory       `toml:"directory" fr:"Annuaire national des boîtes (relais directory import)." en:"The national directory of boxes (relais directory import)."`
+	Admin          Admin           `toml:"admin" fr:"Interface d'administration." en:"Admin interface."`
+	Administrators []Administrator `toml:"administrator" fr:"Qui d'autre que le compte système du relais peut l'administrer, et pour quoi. Une section par personne ou service." en:"Who may administer the hub besides its own system user, and what for. One section per person or service."`
+	Metrics        Metrics         `toml:"metrics" fr:"Mesures au format Prometheus." en:"Figures in Prometheus format."`
+	Keys           Keys            `toml:"keys" fr:"Clés de chiffrement des données." en:"Keys the data is encrypted with."`
 
 	// File is where it was read from; relative paths have been resolved.
 	File string
@@ -187,6 +188,14 @@ type Directory struct {
 type Admin struct {
 	Socket Path    `toml:"socket" fr:"Socket Unix des commandes ; sinon admin.sock dans data_dir." en:"Unix socket of the commands; otherwise admin.sock in data_dir."`
 	Listen Listens `toml:"listen" fr:"Administration à distance, TLS mutuel. Vide : fermée." en:"Remote administration, mutual TLS. Empty: off."`
+}
+
+// Administrator is one section [[administrator]].
+type Administrator struct {
+	Role        string   `toml:"role" enum:"coordinator,auditor,operator" fr:"coordinator (parcours, équipes, messages, tri), auditor (traces) ou operator (exploitation : file, annuaire, clés, sauvegarde)." en:"coordinator (pathways, teams, messages, triage), auditor (traces) or operator (running it: queue, directory, keys, backup)."`
+	Programmes  []string `toml:"programmes" fr:"Les programmes d'un coordinator ; [\"*\"] : tous." en:"The programmes of a coordinator; [\"*\"]: all."`
+	Certificate string   `toml:"certificate" fr:"Son certificat : le nom (DN), ou l'empreinte SHA-256 en hexadécimal." en:"Their certificate: its name (DN), or its SHA-256 fingerprint in hexadecimal."`
+	User        string   `toml:"user" fr:"Ou son compte sur cette machine, pour le socket." en:"Or their user on this machine, for the socket."`
 }
 
 // Metrics is the section [metrics].

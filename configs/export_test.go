@@ -6,5 +6,5 @@ import "github.com/relais-sante/relais/rules/strict"
 var TextIDs = []strict.TextID{
 	missing, twice, emptyList, badSize, badCoded, badListen, badHostPort, badPasswords, badSecret, badDomain, badNIL, longSocket,
 	needsLoopback, needsSmarthost, noStartTLS, certAndKey, noAuthorities, noSmarthostDN, noOperator, badBoxName, insideData,
-	noWhiteList, passwordOn, noRecoveryKey, devOpen,
+	whoAdministers, whichProgramme, nobodyRemote, noWhiteList, passwordOn, noRecoveryKey, devOpen,
 }

@@ -172,5 +172,5 @@ func (c *Config) LoadProgrammes() (*rules.Set, []Problem) {
 	if strict.Fatal(problems) { // which programmes there would be is not known
 		return set, problems
 	}
-	return set, append(problems, c.operatorProgrammes(set)...)
+	return set, append(append(problems, c.operatorProgrammes(set)...), c.administratorProgrammes(set)...)
 }

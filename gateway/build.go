@@ -52,8 +52,12 @@ func (d *daemon) build() error {
 		return fmt.Errorf("preparing to send: %w", err)
 	}
 	d.openBoxes()
+	granted, err := grants(d.cfg)
+	if err != nil {
+		return fmt.Errorf("preparing administration: %w", err)
+	}
 	d.admin = admin.NewServer(admin.Options{
-		Hub: d.hub, Status: admin.StatusFunc(d.status), Log: d.log, Version: d.o.Version,
+		Hub: d.hub, Grants: granted, Guard: d.guard, Status: admin.StatusFunc(d.status), Log: d.log, Version: d.o.Version,
 		MaxMessage: int64(d.cfg.Inbound.MaxMessageBytes), Grace: grace,
 	})
 	return nil

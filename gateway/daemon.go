@@ -13,6 +13,7 @@ package gateway
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -192,6 +193,11 @@ func (d *daemon) run(ctx context.Context) error {
 	g.Go(func() error { return d.served("admin", d.admin.Serve(running, d.listeners.admin)) })
 	for _, box := range d.boxes {
 		g.Go(func() error { return d.served("operator", box.Run(running)) })
+	}
+	for _, l := range d.listeners.remote {
+		g.Go(func() error {
+			return d.served("admin", d.admin.Serve(running, tls.NewListener(l, d.guard.ServerConfig())))
+		})
 	}
 	for _, l := range d.listeners.metrics {
 		g.Go(func() error { return d.served("metrics", d.metrics.serve(running, l)) })

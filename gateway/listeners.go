@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"slices"
 
+	"golang.org/x/net/netutil"
+
 	"github.com/relais-sante/relais/configs"
 	"github.com/relais-sante/relais/gateway/admin"
 	"github.com/relais-sante/relais/gateway/inbound"
@@ -18,6 +20,7 @@ type listeners struct {
 	inbound    []mailListener
 	submission []mailListener
 	admin      net.Listener
+	remote     []net.Listener // administration over TLS, which begins above
 	metrics    []net.Listener
 	inherited  inherited
 }
@@ -59,11 +62,22 @@ func (l *listeners) bind(c *configs.Config) (err error) {
 		}
 		l.metrics = append(l.metrics, s)
 	}
-	if l.admin, err = admin.Listen(AdminSocket(c)); err != nil {
+	for _, e := range c.Admin.Listen {
+		s, err := l.inherited.listen(e.Address)
+		if err != nil {
+			return fmt.Errorf("listening for administration: %w", err)
+		}
+		l.remote = append(l.remote, netutil.LimitListener(s, maxRemote))
+	}
+	shared := slices.ContainsFunc(c.Administrators, func(a configs.Administrator) bool { return a.User != "" })
+	if l.admin, err = admin.Listen(AdminSocket(c), shared); err != nil {
 		return fmt.Errorf("opening the admin socket: %w", err)
 	}
 	return nil
 }
+
+// maxRemote bounds the connections of a listener for administration.
+const maxRemote = 128
 
 // AdminSocket is the path of the admin socket.
 func AdminSocket(c *configs.Config) string {
@@ -79,7 +93,7 @@ func (l *listeners) notBuilt(c *configs.Config, log *slog.Logger) {
 	for _, section := range []struct {
 		name   journal.Word
 		listen configs.Listens
-	}{{"imap", c.IMAP.Listen}, {"admin", c.Admin.Listen}} {
+	}{{"imap", c.IMAP.Listen}} {
 		if len(section.listen) > 0 {
 			log.Warn("listener not opened: its server is not built yet", "section", section.name)
 		}
@@ -91,7 +105,7 @@ func (l *listeners) close() {
 		s.Close()
 	}
 	l.inherited.close()
-	for _, s := range l.metrics {
+	for _, s := range slices.Concat(l.metrics, l.remote) {
 		s.Close()
 	}
 	if l.admin != nil {

@@ -3,6 +3,7 @@ package gateway
 import (
 	"context"
 	"fmt"
+	"net"
 	"time"
 
 	"github.com/relais-sante/relais/gateway/admin"
@@ -27,7 +28,7 @@ func (d *daemon) status(ctx context.Context) (admin.Status, error) {
 		Ready: d.ready.Load(), Version: d.o.Version, Domain: d.cfg.Domain, Started: d.started,
 		Listeners: admin.Listeners{
 			Inbound: mailBound(d.listeners.inbound), Submission: mailBound(d.listeners.submission), IMAP: []string{},
-			Admin: bound(d.listeners.admin), Metrics: bound(d.listeners.metrics...),
+			Admin: bound(append([]net.Listener{d.listeners.admin}, d.listeners.remote...)...), Metrics: bound(d.listeners.metrics...),
 		},
 		Queue: admin.Queue{Queued: stats.Queued, Failed: stats.Failed}, Held: stats.Held,
 		OldestUndelivered: when(stats.OldestUndelivered), OldestHeld: when(stats.OldestHeld),

@@ -97,6 +97,13 @@ func (h *Hub) withinBox(v store.View, by Actor, box store.Address) error {
 	return nil
 }
 
+// TraceRefusal traces that somebody asked for an operation that is not theirs.
+func (h *Hub) TraceRefusal(ctx context.Context, by Actor, operation string) error {
+	return h.change(ctx, func(tx store.Tx) error {
+		return h.trace(tx, by, "administration.refused", "", operation, outcomeRefused, nil)
+	})
+}
+
 // failed reports whether err is a Failure, for a person, and no fault.
 func failed(err error) bool {
 	var f *Failure

@@ -114,6 +114,7 @@ func TestProgrammesOfAnActor(t *testing.T) {
 		"AuditSeen":       {"refused", []any{child}},
 		"AuditHead":       {"free", nil},
 		"AuditVerify":     {"free", nil},
+		"TraceRefusal":    {"free", nil},
 		"TraceReads":      {"free", nil}, // of accounts, not of the admin API
 		"SearchDirectory": {"free", nil},
 		"Explain":         {"refused", []any{child, box, io.Reader(strings.NewReader("From: <roux@chu.test>\r\n\r\na\r\n"))}},

@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/relais-sante/relais/gateway/admin"
 	"github.com/relais-sante/relais/mailbox"
 	"github.com/relais-sante/relais/mailbox/texts"
 )
@@ -23,6 +24,7 @@ type cli struct {
 	// Flags that every command takes.
 	config string
 	json   bool
+	remote admin.Remote
 }
 
 // nobody is the Actor handed to the admin client, which does not send it: the
@@ -71,6 +73,10 @@ func (c *cli) root() *cobra.Command {
 	global.StringVar(&c.config, "config", "", "")
 	global.String("lang", "", "")
 	global.BoolVar(&c.json, "json", false, "")
+	global.StringVar(&c.remote.URL, "hub", "", "")
+	global.StringVar(&c.remote.Cert, "cert", "", "")
+	global.StringVar(&c.remote.Key, "key", "", "")
+	global.StringVar(&c.remote.Authority, "ca", "", "")
 	c.speak(root)
 	return root
 }

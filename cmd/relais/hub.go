@@ -40,8 +40,15 @@ func (c *cli) usable() (*configs.Config, error) {
 	return config, nil
 }
 
-// hub gives a client of the hub that the configuration speaks of.
+// hub gives a client of the hub that --hub names, else of the one that the
+// configuration speaks of.
 func (c *cli) hub() (*admin.Client, error) {
+	if c.remote.URL != "" {
+		if c.remote.Cert == "" || c.remote.Key == "" {
+			return nil, misused(texts.T(c.locale, "cli.remote-pair", nil))
+		}
+		return admin.NewRemoteClient(c.remote)
+	}
 	config, err := c.usable()
 	if err != nil {
 		return nil, err

@@ -11,8 +11,10 @@
 // Rules that hold here:
 //
 //   - The one who asks is known by what the connection proves (Unix peer
-//     credentials), never by what a request says. Only the hub's own user and
-//     root may connect; roles come with mutual TLS.
+//     credentials, a client certificate), never by what a request says.
+//   - Root and the hub's own user may do everything; whoever else, what the
+//     table [needs] gives to a role they have, and as a coordinator only in
+//     their programmes. Refusals are traced.
 //   - Requests are strict: a field that is not known is an error, so that a
 //     newer program never has half its request obeyed by an older hub.
 //   - A refusal is an [Error] with a text in French and in English; what broke

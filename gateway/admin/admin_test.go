@@ -32,7 +32,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 func start(t *testing.T, o Options) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "admin.sock")
-	l, err := Listen(path)
+	l, err := Listen(path, false)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -230,7 +230,7 @@ func TestForeignServer(t *testing.T) {
 		{version, `<html>`, "broken-off"},
 	} {
 		path := filepath.Join(t.TempDir(), "admin.sock")
-		l, err := Listen(path)
+		l, err := Listen(path, false)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -265,7 +265,7 @@ func FuzzRequest(f *testing.F) {
 		r.URL = &url.URL{Path: path, RawQuery: url.Values{"q": {query}}.Encode()}
 		r.Header.Set("Content-Type", "application/json")
 		r.Header.Set(headerVersion, version)
-		r = r.WithContext(context.WithValue(t.Context(), peerKey{}, peer{allowed: true}))
+		r = r.WithContext(context.WithValue(t.Context(), peerKey{}, peer{all: true}))
 		w := httptest.NewRecorder()
 		s.answer(w, r)
 		if kind := w.Header().Get("Content-Type"); kind == "application/json" && !json.Valid(w.Body.Bytes()) {

@@ -3,6 +3,8 @@ package admin
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -11,6 +13,8 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"os"
+	"strings"
 	"syscall"
 	"time"
 )
@@ -40,6 +44,58 @@ func NewClient(path string) *Client {
 			DisableCompression: true,
 		}},
 	}
+}
+
+// Remote is a hub reached over mutual TLS.
+type Remote struct {
+	URL       string // https://host:port
+	Cert, Key string // PEM files
+	Authority string // PEM bundle the hub's certificate must chain to; empty: the system's
+}
+
+// NewRemoteClient returns a client of a hub elsewhere.
+func NewRemoteClient(r Remote) (*Client, error) {
+	u, err := url.Parse(r.URL)
+	if err != nil || u.Scheme != "https" || u.Host == "" || strings.Trim(u.Path, "/") != "" || u.RawQuery != "" || u.User != nil {
+		return nil, problem(0, "bad-url", map[string]any{"url": r.URL})
+	}
+	for _, name := range []string{r.Cert, r.Key} { // the error of the pair may quote it
+		f, err := os.Open(name)
+		if err != nil {
+			return nil, err
+		}
+		f.Close()
+	}
+	pair, err := tls.LoadX509KeyPair(r.Cert, r.Key)
+	if err != nil {
+		return nil, problem(0, "bad-certificate", map[string]any{"file": r.Cert})
+	}
+	config := &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{pair}}
+	if r.Authority != "" {
+		text, err := os.ReadFile(r.Authority)
+		if err != nil {
+			return nil, err
+		}
+		config.RootCAs = x509.NewCertPool()
+		if !config.RootCAs.AppendCertsFromPEM(text) {
+			return nil, problem(0, "bad-certificate", map[string]any{"file": r.Authority})
+		}
+	}
+	return &Client{
+		base: "https://" + u.Host,
+		at:   u.Host,
+		http: &http.Client{
+			Transport: &http.Transport{
+				DialContext:         (&net.Dialer{Timeout: 10 * time.Second}).DialContext,
+				TLSClientConfig:     config,
+				TLSHandshakeTimeout: 10 * time.Second,
+				MaxIdleConns:        4,
+				IdleConnTimeout:     time.Minute,
+				DisableCompression:  true,
+			},
+			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+		},
+	}, nil
 }
 
 // Close drops connections that are not in use.
@@ -161,6 +217,8 @@ func (c *Client) explain(err error) error {
 		return err
 	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ECONNREFUSED):
 		return problem(0, "no-hub", at)
+	case errors.As(err, new(*tls.CertificateVerificationError)):
+		return problem(0, "hub-not-trusted", at)
 	case errors.Is(err, fs.ErrPermission):
 		return problem(0, "no-right", at)
 	case errors.Is(err, context.DeadlineExceeded):

@@ -15,11 +15,12 @@ import (
 // echo is a hub that notes what it is asked and answers with something in
 // every field.
 type echo struct {
-	mu    sync.Mutex
-	asked map[string][]any
-	actor mailbox.Actor
-	err   error
-	mail  func() io.ReadCloser
+	mu      sync.Mutex
+	asked   map[string][]any
+	actor   mailbox.Actor
+	err     error
+	refused []string
+	mail    func() io.ReadCloser
 }
 
 func note[A any](e *echo, method string, a mailbox.Actor, args ...any) (answer A, err error) {
@@ -209,6 +210,13 @@ func (e *echo) Accounts(_ context.Context, a mailbox.Actor, box string) ([]mailb
 
 func (e *echo) RevokeAccount(_ context.Context, a mailbox.Actor, q mailbox.AccountRevoke) (mailbox.AccountView, error) {
 	return note[mailbox.AccountView](e, "RevokeAccount", a, q)
+}
+
+func (e *echo) TraceRefusal(_ context.Context, a mailbox.Actor, verb string) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.refused = append(e.refused, a.Name+" "+verb)
+	return nil
 }
 
 func (e *echo) Held(_ context.Context, a mailbox.Actor, id string) (mailbox.HeldView, error) {

@@ -12,13 +12,18 @@ import (
 	"sync"
 	"time"
 
+	"github.com/relais-sante/relais/gateway/trust"
 	"github.com/relais-sante/relais/mailbox"
 	"github.com/relais-sante/relais/store/journal"
 )
 
 // Options are what a server is made of.
 type Options struct {
-	Hub        Operations
+	Hub Hub
+	// Grants say who may do what, besides root and the hub's own user.
+	Grants []Grant
+	// Guard judges client certificates; without it nobody is known by one.
+	Guard      *trust.Guard
 	Status     StatusSource
 	Log        *slog.Logger
 	Version    string // of the program, for people
@@ -26,6 +31,13 @@ type Options struct {
 	// Grace is how long running requests may go on once the context of Serve
 	// ended; default 5 s.
 	Grace time.Duration
+}
+
+// Hub is what the server asks of the floor below; [mailbox.Hub] is it.
+type Hub interface {
+	Operations
+	// TraceRefusal traces that an actor asked for what is not theirs.
+	TraceRefusal(ctx context.Context, a mailbox.Actor, verb string) error
 }
 
 // Server answers the admin API.
@@ -61,7 +73,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 		IdleTimeout:       2 * time.Minute,
 		MaxHeaderBytes:    maxHeader,
 		BaseContext:       func(net.Listener) context.Context { return requests },
-		ConnContext:       withPeer,
+		ConnContext:       s.withPeer,
 		ErrorLog:          slog.NewLogLogger(slog.DiscardHandler, slog.LevelDebug),
 	}
 	unhook := context.AfterFunc(ctx, func() {
@@ -131,9 +143,10 @@ func (c *call) serve() error {
 	case c.r.Header.Get(headerVersion) != version:
 		return problem(http.StatusBadRequest, "other-version", map[string]any{"version": c.o.Version})
 	}
+	who := c.peer()
 	var allowed bool
-	if c.actor, allowed = peerOf(c.r.Context()); !allowed {
-		return problem(http.StatusForbidden, "not-allowed", map[string]any{"who": c.actor.Name})
+	if c.actor, allowed = who.permit(c.r.URL.Path); !allowed {
+		return c.forbid(who)
 	}
 	select {
 	case c.slots <- struct{}{}:
@@ -143,7 +156,30 @@ func (c *call) serve() error {
 	case <-c.r.Context().Done():
 		return c.r.Context().Err()
 	}
-	return h(c)
+	err := h(c)
+	if failure, ok := errors.AsType[*mailbox.Failure](err); ok && failure.Code == mailbox.OutsideProgrammes {
+		c.traceRefusal()
+	}
+	return err
+}
+
+// forbid answers who may not do that. One who may do other things is traced;
+// of strangers, whose number nothing bounds, the journal tells.
+func (c *call) forbid(who peer) error {
+	if len(who.grants) == 0 {
+		c.o.Log.Warn("admin request of nobody known", "verb", c.name(), "why", who.unknown)
+		return problem(http.StatusForbidden, "not-allowed", map[string]any{"who": who.actor.Name})
+	}
+	c.actor = who.actor
+	c.traceRefusal()
+	return problem(http.StatusForbidden, "not-your-role", map[string]any{"who": who.actor.Name})
+}
+
+func (c *call) traceRefusal() {
+	c.o.Log.Warn("admin request refused", "verb", c.name())
+	if err := c.o.Hub.TraceRefusal(c.r.Context(), c.actor, string(c.name())); err != nil {
+		c.o.Log.Error("tracing a refusal failed", "verb", c.name(), "error", err)
+	}
 }
 
 // name gives the verb for the journal: only names of the table, since a path

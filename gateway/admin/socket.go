@@ -20,10 +20,11 @@ const (
 	ErrNotSocket = journal.Fault("there is a file that is not a socket")
 )
 
-// Listen opens the admin socket at path, for the hub's own user only. A
-// socket left behind by a hub that died is replaced; one that answers, or
+// Listen opens the admin socket at path. Unless shared, only the hub's own user
+// can connect; else everybody who can reach the folder can, and is judged by
+// the kernel's word on who it is. A socket left behind by a hub that died is replaced; one that answers, or
 // anything else in its place, is left alone.
-func Listen(path string) (net.Listener, error) {
+func Listen(path string, shared bool) (net.Listener, error) {
 	if err := clear(path); err != nil {
 		return nil, fmt.Errorf("opening admin socket: %w", err)
 	}
@@ -35,7 +36,11 @@ func Listen(path string) (net.Listener, error) {
 	l.SetUnlinkOnClose(false) // by then it may be another hub's
 	// Between the two calls others could have connected: peers are asked for
 	// their user as well.
-	err = os.Chmod(path, 0o600)
+	mode := fs.FileMode(0o600)
+	if shared {
+		mode = 0o666
+	}
+	err = os.Chmod(path, mode)
 	if err == nil {
 		s.made, err = os.Lstat(path)
 	}

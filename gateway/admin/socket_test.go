@@ -14,7 +14,7 @@ import (
 
 func TestSocketIsPrivate(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "admin.sock")
-	l, err := Listen(path)
+	l, err := Listen(path, false)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -40,18 +40,18 @@ func TestStaleSocket(t *testing.T) {
 	dead.SetUnlinkOnClose(false)
 	dead.Close() // as a crash does: the file stays
 
-	l, err := Listen(path)
+	l, err := Listen(path, false)
 	if err != nil {
 		t.Fatalf("over a socket left behind: %v", err)
 	}
-	if _, err := Listen(path); !errors.Is(err, ErrInUse) {
+	if _, err := Listen(path, false); !errors.Is(err, ErrInUse) {
 		t.Errorf("over a live socket: got %v, want %v", err, ErrInUse)
 	}
 	// A hub that closes late must not remove the socket of the next one.
 	if err := os.Remove(path); err != nil {
 		t.Fatal(err)
 	}
-	next, err := Listen(path)
+	next, err := Listen(path, false)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -67,7 +67,7 @@ func TestSocketSparesOtherFiles(t *testing.T) {
 	if err := os.WriteFile(path, []byte("precious"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Listen(path); !errors.Is(err, ErrNotSocket) {
+	if _, err := Listen(path, false); !errors.Is(err, ErrNotSocket) {
 		t.Errorf("got %v, want %v", err, ErrNotSocket)
 	}
 	if got, _ := os.ReadFile(path); string(got) != "precious" {
@@ -103,12 +103,12 @@ func TestOnlyOwnUserAndRoot(t *testing.T) {
 		own     int
 		allowed bool
 	}{{1000, 1000, true}, {0, 1000, true}, {1001, 1000, false}, {4294967294, 0, false}} {
-		p := unixPeer(c.uid, c.own)
-		if p.allowed != c.allowed || !strings.HasPrefix(p.actor.Name, "unix:") {
+		p := (&Server{}).unixPeer(c.uid, c.own)
+		if p.all != c.allowed || !strings.HasPrefix(p.actor.Name, "unix:") {
 			t.Errorf("uid %d at a hub of %d: %+v", c.uid, c.own, p)
 		}
 	}
-	if p := unixPeer(0, 0); p.actor.Name != "unix:0(root)" {
+	if p := (&Server{}).unixPeer(0, 0); p.actor.Name != "unix:0(root)" {
 		t.Errorf("root is named %q", p.actor.Name)
 	}
 }

@@ -115,7 +115,7 @@ func TestStopFinishesWhatRuns(t *testing.T) {
 	for _, grace := range []time.Duration{time.Minute, time.Millisecond} {
 		hub := &slow{&echo{}, make(chan struct{}), make(chan struct{})}
 		path := filepath.Join(t.TempDir(), "admin.sock")
-		l, err := Listen(path)
+		l, err := Listen(path, false)
 		if err != nil {
 			t.Fatal(err)
 		}
