@@ -72,6 +72,13 @@ var needs = map[string][]Role{
 	"/v1/queue/hold":  {Coordinator, Operator},
 	"/v1/queue/drop":  {Coordinator},
 
+	// A coordinator reads the traces of one pathway of theirs.
+	"/v1/audit/show":   {Coordinator, Auditor},
+	"/v1/audit/export": {Coordinator, Auditor},
+	"/v1/audit/seen":   {Coordinator, Auditor},
+	"/v1/audit/verify": {Auditor, Operator},
+	"/v1/audit/head":   {Auditor, Operator},
+
 	"/v1/directory/import": {Operator},
 	"/v1/directory/search": {Coordinator, Operator},
 
