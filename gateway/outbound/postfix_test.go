@@ -2,11 +2,17 @@ package outbound
 
 import (
 	"bytes"
+	"crypto/tls"
 	"crypto/x509"
 	"fmt"
+	"net/http"
+	"net/http/httptest"
 	"strings"
+	"sync/atomic"
 	"testing"
+	"time"
 
+	"github.com/relais-sante/relais/configs"
 	"github.com/relais-sante/relais/gateway/peertest"
 	"github.com/relais-sante/relais/mailbox"
 	"github.com/relais-sante/relais/store"
@@ -112,5 +118,92 @@ func TestPostfixAwayAndBack(t *testing.T) {
 	q.all(t)
 	if n := len(op.Mails(6)); n != 6 {
 		t.Errorf("%d mails of 6", n)
+	}
+}
+
+// TestPostfixSubmission hands mails to a real Postfix as the client of a box: by
+// each way of logging in, with Dovecot behind it, and by certificate alone.
+func TestPostfixSubmission(t *testing.T) {
+	t.Parallel()
+	peertest.Require(t, "postfix", "dovecot")
+	s := newSpace(t)
+	var issued atomic.Pointer[string] // the token that is good
+	tokens := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		good := issued.Load()
+		w.Header().Set("Content-Type", "application/json")
+		active := good != nil && r.PostFormValue("token") == *good
+		fmt.Fprintf(w, `{"active":%v,"username":%q}`, active, ownBox)
+	}))
+	t.Cleanup(tokens.Close)
+	logins := peertest.StartDovecot(t, peertest.DovecotOptions{Users: []string{ownBox}, Password: "sésame", Tokens: tokens.URL})
+	pair := s.issue(t, "CN=smtp.grades.example")
+	hub, err := tls.LoadX509KeyPair(s.options.Certificate, s.options.Key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	op := peertest.StartPostfix(t, peertest.PostfixOptions{
+		Domains: []string{"chu.example"}, Certificate: &pair, Authorities: []*x509.Certificate{s.ca.Certificate()}, MessageSize: 10 << 20,
+		Logins: logins.Auth, Owners: map[string]string{ownBox: ownBox, "autre@grades.example": "autre@grades.example"},
+		Known: []*x509.Certificate{hub.Leaf},
+	})
+	issuer, given := identityProvider(t, 600)
+	n := 0
+	for _, tt := range []struct {
+		name, server, mode string
+		set                func(*configs.Operator)
+		from               store.Address
+		good               int    // the token that Dovecot takes
+		reason             string // empty: sent
+		status             string // what Postfix says of the connection
+	}{
+		{"password, STARTTLS", op.Clients, configs.STARTTLS, func(*configs.Operator) {}, ownBox, 0, "", "sasl_method=PLAIN"},
+		{"password, TLS at once", op.ClientsTLS, configs.ImplicitTLS, func(*configs.Operator) {}, ownBox, 0, "", "sasl_method=PLAIN"},
+		{"token", op.Clients, configs.STARTTLS, func(o *configs.Operator) { o.Auth = configs.AuthXOAUTH2 }, ownBox, 1, "", "sasl_method=XOAUTH2"},
+		{"token by RFC 7628", op.ClientsTLS, configs.ImplicitTLS, func(o *configs.Operator) { o.Auth = configs.AuthOAuthBearer }, ownBox, 1, "", "sasl_method=OAUTHBEARER"},
+		{"the second token", op.Clients, configs.STARTTLS, func(o *configs.Operator) { o.Auth = configs.AuthXOAUTH2 }, ownBox, 2, "", "sasl_method=XOAUTH2"},
+		{"certificate", op.Clients, configs.STARTTLS, func(o *configs.Operator) { o.Auth = configs.AuthCertificate }, ownBox, 0, "", "disconnect from"},
+		{"no good token", op.Clients, configs.STARTTLS, func(o *configs.Operator) { o.Auth = configs.AuthOAuthBearer }, ownBox, 9, "login", ""},
+		{"another's password", op.Clients, configs.STARTTLS, func(o *configs.Operator) { o.Username = "autre@grades.example" }, ownBox, 0, "login", ""},
+		{"another's sender", op.Clients, configs.STARTTLS, func(*configs.Operator) {}, "autre@grades.example", 0, "login", ""},
+		{"no sender, as receipts have none", op.Clients, configs.STARTTLS, func(*configs.Operator) {}, "", 0, "", "sasl_method=PLAIN"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			before := int(given.Load())
+			good := fmt.Sprintf("token-%d", before+tt.good) + strings.Repeat("x", 600)
+			issued.Store(&good)
+			route := submissionTo(t, s, tt.server, tt.mode, func(o *configs.Operator) { o.Issuer = issuer; tt.set(o) })
+			q := newQueue()
+			q.box = "pon"
+			q.retry = func(int) time.Duration { return time.Hour }
+			o := quick(q, route)
+			o.Trust, o.Timeouts = s.guard, Timeouts{}
+			_, stop := start(t, o)
+			logged := len(op.Log())
+			mail := postfixMails()[6]
+			out := q.first(t, q.addMail(mailbox.Outgoing{MailFrom: tt.from, RcptTo: "roux@chu.example"}, mail))
+			stop()
+			if tt.reason != "" {
+				if out.Kind != mailbox.OutcomeTemporary || out.Reason != tt.reason {
+					t.Errorf("outcome %+v", out)
+				}
+				return
+			}
+			if out.Kind != mailbox.OutcomeSent {
+				t.Fatalf("outcome %+v\n%s\n%s", out, op.Log()[logged:], logins.Log())
+			}
+			n++
+			same := 0
+			for _, m := range op.Mails(n) {
+				if bytes.HasSuffix(m, []byte(mail)) {
+					same++
+				}
+			}
+			if same != n {
+				t.Errorf("%d mails of %d arrived unchanged", same, n)
+			}
+			if log := op.Log()[logged:]; !strings.Contains(log, tt.status) {
+				t.Errorf("no %q in\n%s", tt.status, log)
+			}
+		})
 	}
 }

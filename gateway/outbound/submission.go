@@ -7,7 +7,9 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -32,8 +34,8 @@ type Submitter struct {
 	Name   string           // of the box, as in mailbox.OperatorBox
 	Server configs.Endpoint // how TLS begins there, too
 	Access Access
-	// ByCertificate: where no AUTH is offered, the certificate shown is login
-	// enough.
+	// ByCertificate: where AUTH EXTERNAL is not offered, the certificate shown is
+	// login enough.
 	ByCertificate bool
 }
 
@@ -153,7 +155,7 @@ func (s *Submission) note(to Target, failed *failure) {
 // login makes the hub known to the server of a box.
 func (s *Submission) login(ctx context.Context, to Target, offered []string, try func(sasl.Client) error) (silent bool, err error) {
 	b := s.boxes[to.Box]
-	if len(offered) == 0 && b.ByCertificate {
+	if b.ByCertificate && !slices.ContainsFunc(offered, func(m string) bool { return strings.EqualFold(m, sasl.External) }) {
 		b.Access.Preauthenticated()
 		return true, nil
 	}

@@ -41,7 +41,7 @@ func identityProvider(t *testing.T, long int) (issuer string, given *atomic.Int3
 }
 
 // submissionTo is the route to one operator whose server has the hub's trust.
-func submissionTo(t *testing.T, s *space, op *remote, mode string, set func(*configs.Operator)) *Submission {
+func submissionTo(t *testing.T, s *space, server, mode string, set func(*configs.Operator)) *Submission {
 	t.Helper()
 	secret := filepath.Join(t.TempDir(), "secret")
 	if err := os.WriteFile(secret, []byte("sésame\n"), 0o600); err != nil {
@@ -49,7 +49,7 @@ func submissionTo(t *testing.T, s *space, op *remote, mode string, set func(*con
 	}
 	o := configs.Operator{
 		Name: "pon", Address: ownBox, Username: ownBox, Auth: configs.AuthPassword, Secret: configs.Secret{In: configs.InFile, Name: secret},
-		SMTP: configs.Endpoint{Mode: mode, Address: op.addr()}, Discovery: ".well-known/openid-configuration", ClientID: "relais", Grant: configs.GrantClientCredentials,
+		SMTP: configs.Endpoint{Mode: mode, Address: server}, Discovery: ".well-known/openid-configuration", ClientID: "relais", Grant: configs.GrantClientCredentials,
 	}
 	set(&o)
 	access, err := operator.NewAccess(operator.AccessOptions{Settings: o, Trust: s.guard, Dev: true})
@@ -116,7 +116,7 @@ func TestSubmission(t *testing.T) {
 			op := newOperator(t, func(int, int) manners { return manners{offers: tt.offers, login: tt.login} })
 			op.tls, op.implicit = s.server(t, "CN=smtp.grades.example"), tt.mode == configs.ImplicitTLS
 			issuer, given := identityProvider(t, tt.long)
-			route := submissionTo(t, s, op, tt.mode, func(o *configs.Operator) { o.Issuer = issuer; tt.set(o) })
+			route := submissionTo(t, s, op.addr(), tt.mode, func(o *configs.Operator) { o.Issuer = issuer; tt.set(o) })
 			q := newQueue()
 			q.box = "pon"
 			q.retry = func(int) time.Duration { return time.Hour }
@@ -156,7 +156,7 @@ func TestSubmissionToAnother(t *testing.T) {
 		op.tls = server
 		q := newQueue()
 		q.box = "pon"
-		o := quick(q, submissionTo(t, s, op, configs.STARTTLS, func(*configs.Operator) {}))
+		o := quick(q, submissionTo(t, s, op.addr(), configs.STARTTLS, func(*configs.Operator) {}))
 		o.Trust = s.guard
 		_, stop := start(t, o)
 		out := q.first(t, q.add("roux@chu.example"))
@@ -189,7 +189,7 @@ func TestRefusedLoginIsNotRepeated(t *testing.T) {
 	op.tls = s.server(t, "CN=smtp.grades.example")
 	q := newQueue()
 	q.box = "pon"
-	o := quick(q, submissionTo(t, s, op, configs.STARTTLS, func(*configs.Operator) {}))
+	o := quick(q, submissionTo(t, s, op.addr(), configs.STARTTLS, func(*configs.Operator) {}))
 	o.Trust = s.guard
 	start(t, o)
 	a, b := q.add("roux@chu.example"), q.add("x@chg.example")
@@ -234,7 +234,7 @@ func TestOwnTrouble(t *testing.T) {
 		q := newQueue()
 		q.box = "pon"
 		q.retry = func(int) time.Duration { return time.Hour }
-		o := quick(q, submissionTo(t, s, op, configs.STARTTLS, func(o *configs.Operator) { o.Auth = "certificate" }))
+		o := quick(q, submissionTo(t, s, op.addr(), configs.STARTTLS, func(o *configs.Operator) { o.Auth = "certificate" }))
 		o.Trust = s.guard
 		_, stop := start(t, o)
 		out := q.first(t, q.add("roux@chu.example"))

@@ -13,12 +13,17 @@ type DovecotOptions struct {
 	Users []string
 	// Password opens every box (default "secret").
 	Password string
+	// Tokens is the address (http) that tells of a token whether it is good, and
+	// whose (RFC 7662): {"active":…, "username":…}. With it a token opens a box,
+	// too (XOAUTH2, OAUTHBEARER).
+	Tokens string
 }
 
 // Dovecot is a running Dovecot with a Maildir per address.
 type Dovecot struct {
 	IMAP     string // host:port, in clear, PLAIN and LOGIN
 	LMTP     string // host:port
+	Auth     string // host:port, for a Postfix whose clients log in
 	password string
 	dir      string
 	t        testing.TB
@@ -32,7 +37,7 @@ func StartDovecot(t testing.TB, o DovecotOptions) *Dovecot {
 	if o.Password == "" {
 		o.Password = "secret"
 	}
-	d := &Dovecot{IMAP: FreePort(t), LMTP: FreePort(t), password: o.Password, dir: folder(t, "dovecot"), t: t}
+	d := &Dovecot{IMAP: FreePort(t), LMTP: FreePort(t), Auth: FreePort(t), password: o.Password, dir: folder(t, "dovecot"), t: t}
 	for _, sub := range []string{"run", "state", "mail"} {
 		if err := os.Mkdir(filepath.Join(d.dir, sub), 0o755); err != nil {
 			t.Fatal(err)
@@ -50,8 +55,15 @@ func StartDovecot(t testing.TB, o DovecotOptions) *Dovecot {
 	if len(o.Users) > 0 {
 		databases = listed
 	}
+	mechanisms := "plain login"
+	if o.Tokens != "" {
+		mechanisms += " xoauth2 oauthbearer"
+		databases = byToken + databases
+		write(t, filepath.Join(d.dir, "oauth2"), "introspection_mode = post\nintrospection_url = "+o.Tokens+"\nusername_attribute = username\nactive_attribute = active\nactive_value = true\n")
+	}
 	conf := strings.NewReplacer(
 		"@dir@", d.dir, "@password@", o.Password, "@imap@", portOf(d.IMAP), "@lmtp@", portOf(d.LMTP),
+		"@auth@", portOf(d.Auth), "@mechanisms@", mechanisms,
 	).Replace(dovecotConf + databases)
 	write(t, filepath.Join(d.dir, "dovecot.conf"), conf)
 	d.Start()
@@ -67,6 +79,9 @@ listen = 127.0.0.1
 ssl = no
 disable_plaintext_auth = no
 auth_username_format = %Lu
+auth_mechanisms = @mechanisms@
+auth_failure_delay = 0
+auth_verbose = yes
 mail_location = maildir:~/Maildir
 first_valid_uid = 1000
 last_valid_uid = 65534
@@ -84,6 +99,18 @@ service imap-login {
     port = 0
   }
 }
+service auth {
+  inet_listener {
+    address = 127.0.0.1
+    port = @auth@
+  }
+}
+service anvil {
+  # No waiting after refused logins.
+  unix_listener anvil-auth-penalty {
+    mode = 0
+  }
+}
 service lmtp {
   inet_listener lmtp {
     address = 127.0.0.1
@@ -92,6 +119,13 @@ service lmtp {
 }
 protocol lmtp {
   auth_username_format = %Lu
+}
+`
+
+const byToken = `passdb {
+  driver = oauth2
+  mechanisms = xoauth2 oauthbearer
+  args = @dir@/oauth2
 }
 `
 
@@ -119,7 +153,7 @@ userdb {
 // Start starts it again after Stop: same ports, same boxes.
 func (d *Dovecot) Start() {
 	d.t.Helper()
-	d.d = launch(d.t, filepath.Join(d.dir, "log"), []string{d.IMAP, d.LMTP},
+	d.d = launch(d.t, filepath.Join(d.dir, "log"), []string{d.IMAP, d.LMTP, d.Auth},
 		"dovecot", "-F", "-c", filepath.Join(d.dir, "dovecot.conf"))
 }
 

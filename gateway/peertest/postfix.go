@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -33,6 +34,15 @@ type PostfixOptions struct {
 	// TLS, to a server whose certificate is one of Authorities and for the domain.
 	Routes map[string]string
 
+	// Logins is where those who log in are known (host:port, see Dovecot.Auth). It
+	// opens two listeners for clients, TLS by STARTTLS and from the first byte;
+	// who logged in may send anywhere there is a way to, from addresses that
+	// Owners gives to the login.
+	Logins string
+	Owners map[string]string // sender address to login
+	// Known are certificates that may send at those listeners without a login.
+	Known []*x509.Certificate
+
 	// Certificate is shown to those who connect and to the relayhost; nil: no
 	// TLS. Authorities are whose certificates are accepted.
 	Certificate *tls.Certificate
@@ -55,9 +65,12 @@ type PostfixOptions struct {
 type Postfix struct {
 	Addr       string // host:port of its SMTP server
 	Submission string // host:port for its own users
-	dir        string
-	t          testing.TB
-	d          *daemon
+	// Clients and ClientsTLS are host:port for those who log in, by STARTTLS and
+	// by TLS at once.
+	Clients, ClientsTLS string
+	dir                 string
+	t                   testing.TB
+	d                   *daemon
 }
 
 // StartPostfix starts a Postfix for the length of the test.
@@ -72,6 +85,10 @@ func StartPostfix(t testing.TB, o PostfixOptions) *Postfix {
 	if o.Submission {
 		p.Submission = FreePort(t, p.host())
 		doors += p.Submission + submissionDoor
+	}
+	if o.Logins != "" {
+		p.Clients, p.ClientsTLS = FreePort(t, p.host()), FreePort(t, p.host())
+		doors += p.Clients + clientsDoor(o, "") + p.ClientsTLS + clientsDoor(o, "  -o smtpd_tls_wrappermode=yes\n")
 	}
 	for _, sub := range []string{"etc", "spool", "data", "mail"} {
 		if err := os.Mkdir(p.path(sub), 0o755); err != nil {
@@ -123,10 +140,7 @@ func (p *Postfix) Start() {
 }
 
 func (p *Postfix) addrs() []string {
-	if p.Submission == "" {
-		return []string{p.Addr}
-	}
-	return []string{p.Addr, p.Submission}
+	return slices.DeleteFunc([]string{p.Addr, p.Submission, p.Clients, p.ClientsTLS}, func(a string) bool { return a == "" })
 }
 
 // Stop ends it. Its queue is kept.

@@ -76,6 +76,12 @@ func (p *Postfix) main(t testing.TB, o PostfixOptions) string {
 		s["smtpd_tls_fingerprint_digest"], s["relay_clientcerts"] = "sha256", table(fingerprints(o.Callers))
 		s["smtpd_client_restrictions"], s["smtpd_relay_restrictions"] = "permit_tls_clientcerts, reject", "reject_unauth_destination"
 	}
+	if o.Logins != "" {
+		s["smtpd_sender_login_maps"] = table(o.Owners)
+		if o.Known != nil {
+			s["smtpd_tls_fingerprint_digest"], s["relay_clientcerts"] = "sha256", table(fingerprints(o.Known))
+		}
+	}
 	if o.Boxes != nil {
 		boxes := map[string]string{}
 		for _, box := range o.Boxes {
@@ -112,6 +118,27 @@ const submissionDoor = ` inet n - n - - smtpd
   -o smtpd_relay_restrictions=permit_mynetworks,reject
   -o local_header_rewrite_clients=permit_mynetworks
 `
+
+// clientsDoor takes mail from those who log in, or show a known certificate.
+func clientsDoor(o PostfixOptions, more string) string {
+	who := "permit_sasl_authenticated,reject"
+	if o.Known != nil {
+		who = "permit_sasl_authenticated,permit_tls_clientcerts,reject"
+	}
+	return ` inet n - n - - smtpd
+  -o syslog_name=clients
+  -o smtpd_tls_security_level=encrypt
+  -o smtpd_tls_auth_only=yes
+  -o smtpd_tls_ask_ccert=yes
+  -o smtpd_sasl_auth_enable=yes
+  -o smtpd_sasl_type=dovecot
+  -o smtpd_sasl_path=inet:` + o.Logins + `
+  -o smtpd_sasl_security_options=noanonymous
+  -o smtpd_client_restrictions=
+  -o smtpd_sender_restrictions=reject_authenticated_sender_login_mismatch
+  -o smtpd_relay_restrictions=` + who + `
+` + more
+}
 
 // services are Postfix's services in master.cf, none in a chroot.
 const services = `pickup    unix n - n 60 1 pickup
