@@ -198,9 +198,9 @@ func Open(o Options) (*Store, error) {
 		}
 		return nil, fmt.Errorf("opening store: %w", err)
 	}
-	lost, err := s.resumeLookups()
+	needed, err := s.resumeLookups()
 	go s.commitLoop()
-	if err == nil && lost {
+	if err == nil && needed {
 		_, err = s.rekey(context.Background())
 	}
 	if err != nil {

@@ -153,21 +153,10 @@ func putGenerations(b *bolt.Bucket, current, next uint32) error {
 	return b.Put(keyLookups, joined(u32(current), u32(next)))
 }
 
-// firstLookups makes the first generation, of an empty index.
-func (s *Store) firstLookups(btx *bolt.Tx) error {
-	if err := s.keys.NewKey(context.Background(), lookupsOwner(1)); err != nil {
-		return err
-	}
-	if _, err := btx.CreateBucket(lookupsBucket(1)); err != nil {
-		return err
-	}
-	return putGenerations(btx.Bucket(bucketMeta), 1, 0)
-}
-
 // resumeLookups undoes, at a start, a generation that was not finished, and
-// tells whether the one in use has lost its key: then the index is older than an
-// erasure (a backup), and its look-ups have to be made again.
-func (s *Store) resumeLookups() (lost bool, err error) {
+// tells whether the look-ups have to be made: the index is new or was salvaged
+// and has none, or it is older than an erasure (a backup) and their key is gone.
+func (s *Store) resumeLookups() (needed bool, err error) {
 	var current, next uint32
 	err = s.db.View(func(btx *bolt.Tx) error {
 		v := view{s: s, tx: btx}
