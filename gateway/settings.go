@@ -85,7 +85,7 @@ func (d *daemon) hubOptions() mailbox.Options {
 		boxes[i] = mailbox.OperatorBox{Name: o.Name, Address: store.NewAddress(o.Address), Programme: o.Programme}
 	}
 	return mailbox.Options{
-		Store: d.store, Programmes: func() *rules.Set { return d.programmes.Load() }, Domain: c.Domain,
+		Store: d.store, Keys: d.keys, Programmes: func() *rules.Set { return d.programmes.Load() }, Domain: c.Domain,
 		Locale: c.Locale, Dev: c.Dev, NIL: c.Outbound.NIL, MaxMessage: int64(c.Inbound.MaxMessageBytes),
 		Triage: mailbox.TriageTimes{
 			Alert: time.Duration(c.Triage.Alert), UrgentAlert: time.Duration(c.Triage.UrgentAlert),

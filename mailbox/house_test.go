@@ -105,7 +105,7 @@ func openHouse(t testing.TB) *house {
 	}
 	clock := &testClock{t: time.Date(2026, 11, 23, 9, 0, 0, 0, time.UTC)}
 	h := New(Options{
-		Store: s, Programmes: func() *rules.Set { return set }, Domain: testDomain, Locale: "fr", Dev: true,
+		Store: s, Keys: keys, Programmes: func() *rules.Set { return set }, Domain: testDomain, Locale: "fr", Dev: true,
 		NIL: "DEV000000", MaxMessage: 25 << 20, Now: clock.now, Instance: "test",
 		Triage: TriageTimes{Alert: 30 * time.Minute, UrgentAlert: 10 * time.Minute, GiveUp: 48 * time.Hour},
 		Retry:  RetryTimes{Steps: []time.Duration{20 * time.Second, time.Minute}, GiveUp: time.Hour},

@@ -31,6 +31,7 @@ import (
 	"github.com/relais-sante/relais/rules"
 	"github.com/relais-sante/relais/store"
 	"github.com/relais-sante/relais/store/journal"
+	"github.com/relais-sante/relais/store/seal"
 )
 
 // Options are what a hub is made of.
@@ -68,6 +69,8 @@ type Options struct {
 	Rand  io.Reader        // default crypto/rand
 	// Instance names this process in leases.
 	Instance string
+	// Keys are those of Store; nil: they cannot be looked at or changed.
+	Keys *seal.Keys
 }
 
 // Quota is in bytes and messages; zero is no limit.
@@ -89,10 +92,11 @@ type RetryTimes struct {
 
 // Hub is the do floor: all operations on pathways and their mail.
 type Hub struct {
-	o     Options
-	store store.Store
-	log   *slog.Logger
-	ids   idSource
+	o       Options
+	store   store.Store
+	log     *slog.Logger
+	ids     idSource
+	erasing sync.Mutex // one erasure at a time: each begins an epoch
 
 	logins   *logins
 	sessions sessions

@@ -126,6 +126,7 @@ func (h *Hub) unite(a, b *store.Pathway, by Actor) {
 	// the other, nor take it for another child's.
 	a.Patient = store.Patient{}
 	a.Status, a.MergedInto = store.PathwayClosed, b.Code
+	b.Merged = append(append(b.Merged, a.Code), a.Merged...)
 	a.Events = append(a.Events, store.Event{At: now, By: by.Name, Status: a.Status, Reason: mergedWord})
 }
 

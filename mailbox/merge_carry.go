@@ -28,9 +28,15 @@ func (h *Hub) mergeTimer(ctx context.Context, it store.Item) error {
 			if a, err = v.Pathway(it.Pathway); err != nil {
 				return err
 			}
+			if a.Status == store.PathwayErasing {
+				return store.ErrErased
+			}
 			page, err = v.Thread(a.Code, after, listPage)
 			return err
 		})
+		if errors.Is(err, store.ErrErased) || errors.Is(err, store.ErrNotFound) {
+			return h.change(ctx, func(tx store.Tx) error { return tx.DropItem(it) })
+		}
 		if err != nil {
 			return fmt.Errorf("reading the thread of %s: %w", it.Pathway, err)
 		}

@@ -99,8 +99,8 @@ func (h *Hub) change(ctx context.Context, fn func(store.Tx) error) error {
 	}
 }
 
-// pathwayNamed reads the pathway of a code as people type it. The record is a
-// copy that may be changed and put.
+// pathwayNamed reads the pathway of a code as people type it; nobody does while
+// it is being erased. The record is a copy that may be changed and put.
 func pathwayNamed(v store.View, by Actor, code string) (*store.Pathway, error) {
 	c := store.PathwayCode(strings.ToLower(strings.TrimSpace(code)))
 	if c == "" {
@@ -110,11 +110,22 @@ func pathwayNamed(v store.View, by Actor, code string) (*store.Pathway, error) {
 		return nil, fail("pathway-code", map[string]any{"pathway": string(c)})
 	}
 	p, err := v.Pathway(c)
-	if errors.Is(err, store.ErrNotFound) {
-		return nil, fail("pathway-unknown", map[string]any{"pathway": string(c)})
-	}
-	if err != nil {
+	switch {
+	case errors.Is(err, store.ErrNotFound), errors.Is(err, store.ErrErased):
+		e, err := erasureOf(v, c)
+		switch {
+		case err != nil:
+			return nil, err
+		case e == nil:
+			return nil, fail("pathway-unknown", map[string]any{"pathway": string(c)})
+		case e.State == store.ErasureDone:
+			return nil, fail("pathway-erased", map[string]any{"pathway": string(c), "erased": e.Erased.Local()})
+		}
+		return nil, fail("pathway-erasing", map[string]any{"pathway": string(c)})
+	case err != nil:
 		return nil, fmt.Errorf("reading pathway %s: %w", c, err)
+	case p.Status == store.PathwayErasing:
+		return nil, fail("pathway-erasing", map[string]any{"pathway": string(c)})
 	}
 	return p, by.within(p.Programme)
 }
@@ -128,13 +139,10 @@ func liveNamed(v store.View, by Actor, code string) (*store.Pathway, error) {
 	return p, changeable(p)
 }
 
-// changeable refuses what was merged or is being erased.
+// changeable refuses what was merged.
 func changeable(p *store.Pathway) error {
-	switch {
-	case p.MergedInto != "":
+	if p.MergedInto != "" {
 		return fail("pathway-merged", map[string]any{"pathway": string(p.Code), "into": string(p.MergedInto)})
-	case p.Status == store.PathwayErasing:
-		return fail("pathway-erasing", map[string]any{"pathway": string(p.Code)})
 	}
 	return nil
 }

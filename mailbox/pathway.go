@@ -99,6 +99,9 @@ func free(v store.View, p *store.Pathway) error {
 	} else if !errors.Is(err, store.ErrNotFound) {
 		return fmt.Errorf("looking up a new code: %w", err)
 	}
+	if e, err := erasureOf(v, p.Code); err != nil || e != nil {
+		return errors.Join(err, errCodeTaken)
+	}
 	return alone(v, p)
 }
 

@@ -2,8 +2,10 @@ package mailbox
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/relais-sante/relais/mailbox/identity"
 	"github.com/relais-sante/relais/store"
@@ -15,6 +17,17 @@ import (
 func (h *Hub) Pathway(ctx context.Context, by Actor, code string) (PathwayView, error) {
 	var view PathwayView
 	err := h.change(ctx, func(tx store.Tx) error {
+		e, err := erasureOf(tx, store.PathwayCode(strings.ToLower(strings.TrimSpace(code))))
+		if err != nil {
+			return err
+		}
+		if e != nil {
+			if err := by.within(e.Programme); err != nil {
+				return err
+			}
+			view = h.erasedView(e)
+			return h.trace(tx, by, "pathway.read", e.Code, "", outcomeDone, nil)
+		}
 		p, err := pathwayNamed(tx, by, code)
 		if err != nil {
 			return err
@@ -33,8 +46,12 @@ const listPage = 200
 // gone through until the limit.
 func (h *Hub) Pathways(ctx context.Context, by Actor, f PathwayFilter) ([]PathwayView, error) {
 	views := []PathwayView{}
+	if f.Status == string(store.PathwayErasing) || f.Status == string(store.ErasureDone) {
+		views, err := h.erasures(ctx, by, f)
+		return views, errors.Join(err, h.seen(ctx, by, "pathway.listed", "", ""))
+	}
 	take := func(p *store.Pathway) bool {
-		if by.may(p.Programme) && (f.Programme == "" || p.Programme == f.Programme) && (f.Status == "" || string(p.Status) == f.Status) {
+		if p.Status != store.PathwayErasing && by.may(p.Programme) && (f.Programme == "" || p.Programme == f.Programme) && (f.Status == "" || string(p.Status) == f.Status) {
 			views = append(views, h.pathwayView(p))
 		}
 		return f.Limit <= 0 || len(views) < f.Limit
@@ -54,6 +71,25 @@ func (h *Hub) Pathways(ctx context.Context, by Actor, f PathwayFilter) ([]Pathwa
 		codes[i] = store.PathwayCode(views[i].ID)
 	}
 	return views, h.seenList(ctx, by, "pathway.listed", codes)
+}
+
+// erasures lists what is left of pathways that are being erased, or were.
+func (h *Hub) erasures(ctx context.Context, by Actor, f PathwayFilter) ([]PathwayView, error) {
+	views := []PathwayView{}
+	err := h.view(ctx, func(v store.View) error {
+		all, err := v.Erasures(store.PathwayCode(f.After), 0)
+		for _, e := range all {
+			view := h.erasedView(e)
+			if e.Into == "" && by.may(e.Programme) && view.Status == f.Status && (f.Programme == "" || f.Programme == e.Programme) && (f.Limit <= 0 || len(views) < f.Limit) {
+				views = append(views, view)
+			}
+		}
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("listing erasures: %w", err)
+	}
+	return views, nil
 }
 
 // lookUp gives take the pathways of an INS, of a mailbox, or of both.

@@ -90,7 +90,7 @@ func (h *Hub) resolve(v store.View, addr store.Address) (Recipient, error) {
 		return h.resolveName(r, local)
 	}
 	p, err := h.follow(v, store.PathwayCode(head))
-	if errors.Is(err, store.ErrNotFound) {
+	if errors.Is(err, store.ErrNotFound) || errors.Is(err, store.ErrErased) {
 		return r, refuse(RefuseUnknown, nil)
 	}
 	if err != nil {
@@ -156,14 +156,18 @@ func (h *Hub) resolveSuffix(r Recipient, p *store.Pathway, written store.Pathway
 	return r, nil
 }
 
-// follow reads a pathway, or the one it was merged into.
+// follow reads a pathway, or the one it was merged into. One that is being
+// erased is not there any more.
 func (h *Hub) follow(v store.View, code store.PathwayCode) (*store.Pathway, error) {
 	for range 8 { // a merge of merges; bounded in case of a ring
 		p, err := v.Pathway(code)
 		if err != nil {
 			return nil, fmt.Errorf("reading pathway %s: %w", code, err)
 		}
-		if p.MergedInto == "" {
+		switch {
+		case p.Status == store.PathwayErasing:
+			return nil, fmt.Errorf("reading pathway %s: %w", code, store.ErrNotFound)
+		case p.MergedInto == "":
 			return p, nil
 		}
 		code = p.MergedInto

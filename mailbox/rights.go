@@ -139,6 +139,9 @@ func mayLook(p *store.Pathway, prog *rules.Programme, mem *store.Member, m *stor
 // mayAct says whether a member has any part in the pathway at a time: in the
 // team, with a known role, with the consent it takes.
 func mayAct(p *store.Pathway, prog *rules.Programme, mem *store.Member, at time.Time) verdict {
+	if p.Status == store.PathwayErasing {
+		return verdict{why: whyErasing}
+	}
 	if !mem.ActiveAt(at) {
 		return verdict{why: whyLeft}
 	}

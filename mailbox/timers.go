@@ -20,6 +20,7 @@ const (
 	laneRelease = "timer:release" // held mail whose pathway's state has changed
 	laneTell    = "timer:tell"    // copies that failed, gathered for one notice
 	laneMerge   = "timer:merge"   // messages of a merged pathway
+	laneErase   = "timer:erase"   // pathways that are being erased
 	// and laneOfAge, of majority.go
 
 	lanePrefixTimer = "timer:"
@@ -138,6 +139,8 @@ func (h *Hub) workTimer(ctx context.Context, it store.Item) error {
 		err = h.tellTimer(ctx, it)
 	case laneMerge:
 		err = h.mergeTimer(ctx, it)
+	case laneErase:
+		err = h.eraseTimer(ctx, it)
 	case laneOfAge:
 		err = h.ageTimer(ctx, it)
 	default:

@@ -29,6 +29,8 @@ type PathwayView struct {
 	Phone         string    `json:"phone,omitempty"`
 	Members       int       `json:"members"`
 	Warnings      []string  `json:"warnings,omitempty"`
+	// Erasure is set where nothing else is left.
+	Erasure *ErasureView `json:"erasure,omitempty"`
 }
 
 // ConsentView is one consent.

@@ -7,6 +7,7 @@ type ErasureState string
 
 // States of an erasure.
 const (
+	ErasureListing    ErasureState = "listing"    // what the proof says is being gathered
 	ErasurePurging    ErasureState = "purging"    // its rows and files are being removed
 	ErasureForgetting ErasureState = "forgetting" // its keys are, everywhere
 	ErasureDone       ErasureState = "erased"

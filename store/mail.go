@@ -153,6 +153,8 @@ type Message struct {
 	// Keys are words of the hub's own to find it by in its pathway
 	// (View.MessagesOfKey): digests of its documents, their sets of versions.
 	Keys []string `cbor:"40,keyasint,omitempty"`
+	// Held is what it was held as before, if it was; the engine's.
+	Held HeldID `cbor:"41,keyasint,omitempty"`
 }
 
 // Rubrics lists the ids of the rubrics the message is filed in; of one that was

@@ -35,6 +35,8 @@ type Pathway struct {
 	Events     []Event     `cbor:"13,keyasint,omitempty"` // status changes
 	// Urgent contact for notices; free text such as a telephone number.
 	Phone string `cbor:"14,keyasint,omitempty"`
+	// Merged are the pathways that were merged into this one, however often.
+	Merged []PathwayCode `cbor:"15,keyasint,omitempty"`
 	// ModSeq is that of the last write, the engine's: what readers see of the
 	// pathway may have changed with it.
 	ModSeq uint64 `cbor:"30,keyasint"`

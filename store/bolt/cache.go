@@ -63,6 +63,7 @@ func clonePathway(p *store.Pathway) *store.Pathway {
 	q := *p
 	q.Consents = slices.Clone(p.Consents)
 	q.Events = slices.Clone(p.Events)
+	q.Merged = slices.Clone(p.Merged)
 	q.Members = slices.Clone(p.Members)
 	for i := range q.Members {
 		m := &q.Members[i]

@@ -198,6 +198,7 @@ func (t *tx) FileHeld(m *store.Message, index []byte, id store.HeldID) error {
 	if m.Blob, err = t.rewrap(h.Blob, pathwayOwner(m.Pathway)); err != nil {
 		return fmt.Errorf("filing held message %s: %w", id, err)
 	}
+	m.Held = id
 	if err := t.removeHeld(h); err != nil {
 		return fmt.Errorf("filing held message %s: %w", id, err)
 	}

@@ -335,7 +335,7 @@ func (t *tx) UpdateMessage(m *store.Message) error {
 	if err != nil {
 		return fmt.Errorf("updating a message: %w", err)
 	}
-	m.Seq, m.Blob, m.ModSeq = old.Seq, old.Blob, t.modSeq() // the engine's own
+	m.Seq, m.Blob, m.Held, m.ModSeq = old.Seq, old.Blob, old.Held, t.modSeq() // the engine's own
 	t.arrive(m, old.Boxes)
 	t.touched(m.Pathway.Topic())
 	if err := t.noteUpdate(m, old.ModSeq); err != nil {

@@ -42,8 +42,10 @@ const (
 	errNotThere = journal.Fault("the place cannot be reached")
 	errForeign  = journal.Fault("the place holds the keys of another hub")
 	errDiffers  = journal.Fault("the copy does not read back as written")
-	errUsed     = journal.Fault("the place is in use: take it off [keys] copies first")
 )
+
+// ErrPlaceInUse: a place cannot be given up while the configuration names it.
+const ErrPlaceInUse = journal.Fault("the place is in use: take it off [keys] copies first")
 
 // place is what is known of one.
 type place struct {
@@ -379,7 +381,7 @@ func (k *Keys) ForgetPlace(ctx context.Context, dir string) error {
 	k.upkeep.Lock()
 	defer k.upkeep.Unlock()
 	if slices.Contains(k.o.Copies, dir) {
-		return fmt.Errorf("giving up %s: %w", dir, errUsed)
+		return fmt.Errorf("giving up %s: %w", dir, ErrPlaceInUse)
 	}
 	used, err := k.former()
 	if err != nil {

@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/relais-sante/relais/store/journal"
 )
@@ -60,6 +61,25 @@ func (c Credential) Secret() ([]byte, error) {
 		return nil, fmt.Errorf("reading systemd credential: %w", err)
 	}
 	return b, nil
+}
+
+// ParseSource reads where a secret is kept: "file:PATH", "env:NAME",
+// "credential:NAME"; a bare path is a file.
+func ParseSource(s string) (Source, error) {
+	kind, name, ok := strings.Cut(s, ":")
+	switch {
+	case s == "":
+		return nil, ErrSecretForm
+	case !ok || strings.Contains(kind, "/"):
+		return File(s), nil
+	case kind == "file":
+		return File(name), nil
+	case kind == "env":
+		return Env(name), nil
+	case kind == "credential":
+		return Credential(name), nil
+	}
+	return nil, ErrSecretForm
 }
 
 // Value is a source already at hand.
