@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/relais-sante/relais/gateway/admin"
+	"github.com/relais-sante/relais/mailbox"
 	"github.com/relais-sante/relais/mailbox/texts"
 )
 
@@ -42,7 +43,7 @@ func (d *daemon) status(ctx context.Context) (admin.Status, error) {
 	d.trusted(&s)
 	d.antivirus.tell(ctx, &s)
 	d.tellBoxes(&s)
-	d.warn(&s)
+	d.warn(ctx, &s)
 	return s, nil
 }
 
@@ -100,7 +101,7 @@ func (d *daemon) concerns() {
 }
 
 // warn lists what somebody should look into.
-func (d *daemon) warn(s *admin.Status) {
+func (d *daemon) warn(ctx context.Context, s *admin.Status) {
 	if s.Antivirus.Active && !s.Antivirus.Reachable {
 		s.Warnings = append(s.Warnings, d.text("status.antivirus-away", nil))
 	}
@@ -119,6 +120,11 @@ func (d *daemon) warn(s *admin.Status) {
 			s.Warnings = append(s.Warnings, d.text("status.authority-soon", args))
 		case left < expiresSoon:
 			s.Warnings = append(s.Warnings, d.text("status.certificate-soon", args))
+		}
+	}
+	if words, err := d.hub.KeyWarnings(ctx); err == nil {
+		for _, w := range words {
+			s.Warnings = append(s.Warnings, mailbox.KeyWarningText(d.cfg.Locale, w))
 		}
 	}
 	if t := s.OldestUndelivered; t != nil && time.Since(*t) > stuckAfter {

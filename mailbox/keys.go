@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"strings"
 	"time"
 
+	"github.com/relais-sante/relais/mailbox/texts"
 	"github.com/relais-sante/relais/store"
 	"github.com/relais-sante/relais/store/seal"
 )
@@ -72,6 +74,12 @@ const (
 	keyFormerPlace   = "former-place"
 	keyOldEpoch      = "old-epoch"
 )
+
+// KeyWarningText says a warning of a KeyView for people.
+func KeyWarningText(l texts.Locale, warning string) string {
+	word, about, _ := strings.Cut(warning, " ")
+	return texts.T(l, texts.ID("keys.warning-"+word), map[string]any{"about": about})
+}
 
 // KeyRotation asks for a key to be changed.
 type KeyRotation struct {

@@ -57,7 +57,7 @@ func (c *cli) root() *cobra.Command {
 		c.demoCommand(), c.initCommand(), c.serveCommand(), c.checkCommand(), c.statusCommand(),
 		c.pathwayCommands(), c.consentCommands(), c.teamCommands(), c.mailboxCommands(), c.accountCommands(),
 		c.threadCommands(), c.messageCommands(), c.triageCommands(), c.queueCommands(), c.rulesCommands(),
-		c.directoryCommands(), c.auditCommands(),
+		c.directoryCommands(), c.auditCommands(), c.keyCommands(),
 		c.versionCommand(), c.completionCommand(),
 	)
 	root.SilenceErrors, root.SilenceUsage = true, true

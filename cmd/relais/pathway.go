@@ -12,7 +12,7 @@ import (
 
 func (c *cli) pathwayCommands() *cobra.Command {
 	return c.group("pathway", []string{"parcours"},
-		c.pathwayInclude(), c.pathwayList(), c.pathwayShow(), c.pathwayUpdate(), c.pathwayMerge(), c.pathwayExport(),
+		c.pathwayInclude(), c.pathwayList(), c.pathwayShow(), c.pathwayUpdate(), c.pathwayMerge(), c.pathwayExport(), c.pathwayErase(),
 		c.pathwayStatus("suspend", []string{"suspendre"}, (*admin.Client).SuspendPathway),
 		c.pathwayStatus("close", []string{"clore", "fermer"}, (*admin.Client).ClosePathway),
 		c.pathwayStatus("reopen", []string{"rouvrir"}, (*admin.Client).ReopenPathway),
@@ -94,7 +94,7 @@ func (c *cli) pathwayList() *cobra.Command {
 	f.StringVar(&q.Mailbox, "mailbox", "", "")
 	f.StringVar(&q.After, "after", "", "")
 	f.IntVar(&q.Limit, "limit", 0, "")
-	choices(cmd, "status", "open", "suspended", "closed")
+	choices(cmd, "status", "open", "suspended", "closed", "erasing", "erased")
 	return cmd
 }
 
@@ -177,6 +177,10 @@ func (c *cli) pathwayDone(p mailbox.PathwayView, err error, done texts.ID) error
 	}
 	c.warn(p.Warnings)
 	return c.show(p, func() {
+		if p.Erasure != nil {
+			c.erasure(p.Erasure)
+			return
+		}
 		if done != "" {
 			c.line(texts.T(c.locale, done, map[string]any{"pathway": p.ID}))
 		}

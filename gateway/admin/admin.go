@@ -66,6 +66,12 @@ type Operations interface {
 	ClosePathway(context.Context, mailbox.Actor, mailbox.StatusChange) (mailbox.PathwayView, error)
 	ReopenPathway(context.Context, mailbox.Actor, mailbox.StatusChange) (mailbox.PathwayView, error)
 
+	ErasePathway(context.Context, mailbox.Actor, mailbox.ErasureRequest) (mailbox.ErasureView, error)
+
+	Keys(context.Context, mailbox.Actor) (mailbox.KeyView, error)
+	RotateKey(context.Context, mailbox.Actor, mailbox.KeyRotation) (mailbox.KeyView, error)
+	ForgetPlace(ctx context.Context, a mailbox.Actor, place string) (mailbox.KeyView, error)
+
 	RecordConsent(context.Context, mailbox.Actor, mailbox.ConsentRequest) ([]mailbox.ConsentView, error)
 	WithdrawConsent(context.Context, mailbox.Actor, mailbox.WithdrawRequest) ([]mailbox.ConsentView, error)
 	Consents(ctx context.Context, a mailbox.Actor, code string) ([]mailbox.ConsentView, error)

@@ -268,6 +268,22 @@ func (e *echo) ImportDirectory(_ context.Context, a mailbox.Actor, q mailbox.Dir
 	return note[mailbox.DirectoryReport](e, "ImportDirectory", a, q, string(bytes))
 }
 
+func (e *echo) ErasePathway(_ context.Context, a mailbox.Actor, q mailbox.ErasureRequest) (mailbox.ErasureView, error) {
+	return note[mailbox.ErasureView](e, "ErasePathway", a, q)
+}
+
+func (e *echo) Keys(_ context.Context, a mailbox.Actor) (mailbox.KeyView, error) {
+	return note[mailbox.KeyView](e, "Keys", a)
+}
+
+func (e *echo) RotateKey(_ context.Context, a mailbox.Actor, q mailbox.KeyRotation) (mailbox.KeyView, error) {
+	return note[mailbox.KeyView](e, "RotateKey", a, q)
+}
+
+func (e *echo) ForgetPlace(_ context.Context, a mailbox.Actor, place string) (mailbox.KeyView, error) {
+	return note[mailbox.KeyView](e, "ForgetPlace", a, place)
+}
+
 func (e *echo) SearchDirectory(_ context.Context, a mailbox.Actor, q mailbox.DirectoryQuery) (mailbox.DirectoryPage, error) {
 	return note[mailbox.DirectoryPage](e, "SearchDirectory", a, q)
 }

@@ -50,6 +50,22 @@ func (c *Client) ReopenPathway(ctx context.Context, _ mailbox.Actor, q mailbox.S
 	return ask[mailbox.PathwayView](ctx, c, "pathway/reopen", q)
 }
 
+func (c *Client) ErasePathway(ctx context.Context, _ mailbox.Actor, q mailbox.ErasureRequest) (mailbox.ErasureView, error) {
+	return ask[mailbox.ErasureView](ctx, c, "pathway/erase", q)
+}
+
+func (c *Client) Keys(ctx context.Context, _ mailbox.Actor) (mailbox.KeyView, error) {
+	return ask[mailbox.KeyView](ctx, c, "key/status", none{})
+}
+
+func (c *Client) RotateKey(ctx context.Context, _ mailbox.Actor, q mailbox.KeyRotation) (mailbox.KeyView, error) {
+	return ask[mailbox.KeyView](ctx, c, "key/rotate", q)
+}
+
+func (c *Client) ForgetPlace(ctx context.Context, _ mailbox.Actor, place string) (mailbox.KeyView, error) {
+	return ask[mailbox.KeyView](ctx, c, "key/forget-place", placeRef{place})
+}
+
 func (c *Client) RecordConsent(ctx context.Context, _ mailbox.Actor, q mailbox.ConsentRequest) ([]mailbox.ConsentView, error) {
 	return ask[[]mailbox.ConsentView](ctx, c, "consent/record", q)
 }

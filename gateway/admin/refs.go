@@ -9,6 +9,10 @@ type pathwayRef struct {
 	Pathway string `json:"pathway"`
 }
 
+type placeRef struct {
+	Place string `json:"place"`
+}
+
 type mergeRequest struct {
 	From string `json:"from"`
 	Into string `json:"into"`

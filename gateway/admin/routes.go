@@ -24,6 +24,16 @@ var routes = map[string]handler{
 	"/v1/pathway/close":   verb(Operations.ClosePathway),
 	"/v1/pathway/reopen":  verb(Operations.ReopenPathway),
 
+	"/v1/pathway/erase": verb(Operations.ErasePathway),
+
+	"/v1/key/status": verb(func(o Operations, ctx context.Context, a mailbox.Actor, _ none) (mailbox.KeyView, error) {
+		return o.Keys(ctx, a)
+	}),
+	"/v1/key/rotate": verb(Operations.RotateKey),
+	"/v1/key/forget-place": verb(func(o Operations, ctx context.Context, a mailbox.Actor, q placeRef) (mailbox.KeyView, error) {
+		return o.ForgetPlace(ctx, a, q.Place)
+	}),
+
 	"/v1/consent/record":   verb(Operations.RecordConsent),
 	"/v1/consent/withdraw": verb(Operations.WithdrawConsent),
 	"/v1/consent/show": verb(func(o Operations, ctx context.Context, a mailbox.Actor, q pathwayRef) ([]mailbox.ConsentView, error) {

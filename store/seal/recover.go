@@ -70,7 +70,7 @@ func readRing(text []byte) (pgp.EntityList, error) {
 	return pgp.ReadKeyRing(bytes.NewReader(text))
 }
 
-// Rescue gives the recovery message of the epoch in use, for whoever has the
+// Rescue gives the recovery message of the epoch in use, armoured, for whoever has the
 // private recovery key: decrypted with any OpenPGP tool it is the epoch key.
 func Rescue(o Options) ([]byte, error) {
 	f, _, e, err := o.keystoreAndEpoch()
@@ -81,7 +81,10 @@ func Rescue(o Options) ([]byte, error) {
 	if len(e.rescued) == 0 {
 		return nil, ErrNotRescued
 	}
-	return e.rescued, nil
+	return armoured("PGP MESSAGE", func(w io.Writer) error {
+		_, err := w.Write(e.rescued)
+		return err
+	})
 }
 
 // OpenRescue decrypts a recovery message with a private key, armoured or not.
@@ -96,7 +99,13 @@ func OpenRescue(message, private, passphrase []byte) ([]byte, error) {
 			return nil, ErrPassphrase
 		}
 	}
-	md, err := pgp.ReadMessage(bytes.NewReader(message), ring, nil, nil)
+	var sealed io.Reader = bytes.NewReader(message)
+	if block, err := armor.Decode(sealed); err == nil {
+		sealed = block.Body
+	} else {
+		sealed = bytes.NewReader(message)
+	}
+	md, err := pgp.ReadMessage(sealed, ring, nil, nil)
 	if err != nil {
 		return nil, ErrNotRescued
 	}
