@@ -69,7 +69,7 @@ func openHouse(t testing.TB) *house {
 	t.Helper()
 	dir := t.TempDir()
 	data, epochs := filepath.Join(dir, "data"), filepath.Join(dir, "epochs")
-	for _, d := range []string{data, epochs} {
+	for _, d := range []string{data, epochs, filepath.Join(dir, "copies")} {
 		if err := os.Mkdir(d, 0o700); err != nil {
 			t.Fatal(err)
 		}
@@ -78,7 +78,7 @@ func openHouse(t testing.TB) *house {
 	if err := seal.NewHubKey(hubKey, rand.Reader); err != nil {
 		t.Fatal(err)
 	}
-	o := seal.Options{DataDir: data, EpochDir: epochs, Hub: seal.File(hubKey)}
+	o := seal.Options{DataDir: data, EpochDir: epochs, Hub: seal.File(hubKey), Copies: []string{filepath.Join(dir, "copies")}}
 	if err := seal.Create(o); err != nil {
 		t.Fatal(err)
 	}

@@ -230,22 +230,21 @@ func (h *Hub) rotateKey(ctx context.Context, r KeyRotation) error {
 	default:
 		return fail("key-which", map[string]any{"key": r.Key})
 	}
-	args := map[string]any{"new": r.New}
 	switch {
 	case errors.Is(err, seal.ErrSameKey):
-		return fail("key-same", args)
+		return fail("key-same", map[string]any{"new": r.New})
 	case errors.Is(err, seal.ErrSecretForm):
-		return fail("key-form", args)
+		return fail("key-form", map[string]any{"new": r.New})
 	case errors.Is(err, seal.ErrRecoverySecret):
-		return fail("key-recovery-secret", args)
+		return fail("key-recovery-secret", map[string]any{"new": r.New})
 	case errors.Is(err, seal.ErrRecoveryKey):
-		return fail("key-recovery-form", args)
+		return fail("key-recovery-form", map[string]any{"new": r.New})
 	case errors.Is(err, errors.ErrUnsupported):
 		return fail("key-hub-new", nil)
 	case errors.Is(err, seal.ErrHubSwitch):
 		return fail("key-hub-switch", nil)
 	case errors.Is(err, fs.ErrNotExist), errors.Is(err, fs.ErrPermission):
-		return fail("key-file", args)
+		return fail("key-file", map[string]any{"new": r.New})
 	}
 	return err
 }

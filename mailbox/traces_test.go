@@ -4,7 +4,10 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"io"
+	"os"
+	"path/filepath"
 	"reflect"
 	"slices"
 	"strings"
@@ -163,6 +166,22 @@ func TestEverythingIsTraced(t *testing.T) {
 		{"Accounts", "account.listed", func() error { _, err := h.Accounts(ctx, testActor, ""); return err }},
 		{"RevokeAccount", "account.revoked", func() error {
 			_, err := h.RevokeAccount(ctx, testActor, AccountRevoke{Username: "roux@chu.test"})
+			return err
+		}},
+		{"Keys", "key.read", func() error { _, err := h.Keys(ctx, testActor); return err }},
+		{"RotateKey", "key.rotated", func() error { _, err := h.RotateKey(ctx, testActor, KeyRotation{Key: "epoch"}); return err }},
+		{"ForgetPlace", "key.place-given-up", func() error {
+			// A place that was taken off the configuration.
+			f, err := os.OpenFile(filepath.Join(h.dir, "..", "epochs", "places"), os.O_APPEND|os.O_WRONLY, 0)
+			if err != nil {
+				return err
+			}
+			_, err = f.WriteString("/gone\n")
+			_, ferr := h.ForgetPlace(ctx, testActor, "/gone")
+			return errors.Join(err, f.Close(), ferr)
+		}},
+		{"ErasePathway", "pathway.erased", func() error {
+			_, err := h.ErasePathway(ctx, testActor, ErasureRequest{Pathway: second})
 			return err
 		}},
 		{"Audit", "audit.read", func() error { _, err := h.Audit(ctx, testActor, AuditQuery{}); return err }},
