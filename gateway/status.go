@@ -43,7 +43,10 @@ func (d *daemon) status(ctx context.Context) (admin.Status, error) {
 	d.trusted(&s)
 	d.antivirus.tell(ctx, &s)
 	d.tellBoxes(&s)
-	d.warn(ctx, &s)
+	if err := d.tellKeys(ctx, &s); err != nil {
+		return s, err
+	}
+	d.warn(&s)
 	return s, nil
 }
 
@@ -100,8 +103,20 @@ func (d *daemon) concerns() {
 	}
 }
 
+// tellKeys lists what is wrong with the keys and their copies.
+func (d *daemon) tellKeys(ctx context.Context, s *admin.Status) error {
+	words, err := d.hub.KeyWarnings(ctx)
+	if err != nil {
+		return fmt.Errorf("looking at the keys: %w", err)
+	}
+	for _, w := range words {
+		s.Warnings = append(s.Warnings, mailbox.KeyWarningText(d.cfg.Locale, w))
+	}
+	return nil
+}
+
 // warn lists what somebody should look into.
-func (d *daemon) warn(ctx context.Context, s *admin.Status) {
+func (d *daemon) warn(s *admin.Status) {
 	if s.Antivirus.Active && !s.Antivirus.Reachable {
 		s.Warnings = append(s.Warnings, d.text("status.antivirus-away", nil))
 	}
@@ -120,11 +135,6 @@ func (d *daemon) warn(ctx context.Context, s *admin.Status) {
 			s.Warnings = append(s.Warnings, d.text("status.authority-soon", args))
 		case left < expiresSoon:
 			s.Warnings = append(s.Warnings, d.text("status.certificate-soon", args))
-		}
-	}
-	if words, err := d.hub.KeyWarnings(ctx); err == nil {
-		for _, w := range words {
-			s.Warnings = append(s.Warnings, mailbox.KeyWarningText(d.cfg.Locale, w))
 		}
 	}
 	if t := s.OldestUndelivered; t != nil && time.Since(*t) > stuckAfter {

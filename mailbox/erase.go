@@ -79,13 +79,16 @@ func (h *Hub) beginErasure(ctx context.Context, by Actor, r ErasureRequest) (*st
 			return err
 		}
 		if e != nil {
+			if err := by.within(e.Programme); err != nil {
+				return err
+			}
 			if e.State != store.ErasureDone {
 				item = h.eraseItem(e)
 				return tx.PutItem(*item)
 			}
 			return nil
 		}
-		group, err := h.mergedGroup(tx, r.Pathway)
+		group, err := h.mergedGroup(tx, by, r.Pathway)
 		if err != nil {
 			return err
 		}
@@ -150,8 +153,8 @@ func erasureOf(v store.View, code store.PathwayCode) (*store.Erasure, error) {
 
 // mergedGroup is a pathway with all that were merged with it, the one they were
 // merged into first.
-func (h *Hub) mergedGroup(v store.View, code string) ([]*store.Pathway, error) {
-	p, err := pathwayNamed(v, code)
+func (h *Hub) mergedGroup(v store.View, by Actor, code string) ([]*store.Pathway, error) {
+	p, err := pathwayNamed(v, by, code)
 	if err != nil {
 		return nil, err
 	}

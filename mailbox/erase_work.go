@@ -106,7 +106,9 @@ func (h *Hub) listPathway(ctx context.Context, code store.PathwayCode, e *store.
 	}
 	prog, _ := h.programme(p.Programme)
 	for _, a := range relatives(p, prog) {
-		private[a] = private[a]
+		if !private[a] {
+			private[a] = false // none went there so far
+		}
 	}
 	var after uint64
 	for {

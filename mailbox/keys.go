@@ -94,6 +94,9 @@ var errNoKeys = errors.New("the keys are not at hand")
 
 // Keys shows how the keys are.
 func (h *Hub) Keys(ctx context.Context, by Actor) (KeyView, error) {
+	if by.Programmes != nil {
+		return KeyView{}, by.outside()
+	}
 	view, err := h.keyView(ctx)
 	if err != nil {
 		return view, err
@@ -181,7 +184,10 @@ func reasonOf(err error) string {
 // RotateKey changes the hub key, the recovery key, or begins an epoch. Done all
 // the same, it tells in the view's warnings if a copy is away.
 func (h *Hub) RotateKey(ctx context.Context, by Actor, r KeyRotation) (KeyView, error) {
-	if h.o.Keys == nil {
+	switch {
+	case by.Programmes != nil:
+		return KeyView{}, by.outside()
+	case h.o.Keys == nil:
 		return KeyView{}, errNoKeys
 	}
 	// Traced before: what follows may not be undone because a trace failed.
@@ -252,7 +258,10 @@ func (h *Hub) rotateKey(ctx context.Context, r KeyRotation) error {
 // ForgetPlace takes a place of copies, no longer in the configuration, for
 // destroyed with what lies there.
 func (h *Hub) ForgetPlace(ctx context.Context, by Actor, place string) (KeyView, error) {
-	if h.o.Keys == nil {
+	switch {
+	case by.Programmes != nil:
+		return KeyView{}, by.outside()
+	case h.o.Keys == nil:
 		return KeyView{}, errNoKeys
 	}
 	err := h.o.Keys.ForgetPlace(ctx, place)
