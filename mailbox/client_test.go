@@ -1,6 +1,7 @@
 package mailbox
 
 import (
+	"crypto/sha256"
 	"errors"
 	"strings"
 	"testing"
@@ -261,6 +262,22 @@ func TestClientRefusals(t *testing.T) {
 	w.id, w.header = "a2@chu.test", []string{"Auto-Submitted: auto-generated"}
 	if _, err := h.fetch(w, "<roux@chu.test>"); err == nil || len(h.relay()) != 0 {
 		t.Errorf("a machine was told (%v)", err)
+	}
+	// The message is then set aside in the box; the desk hears of what is wrong
+	// with a message, not of a pathway that is over.
+	for reason, want := range map[RefusalReason]string{RefuseClosed: "", RefuseWithdrawn: "", RefuseLoop: "", RefuseTooBig: "pon:set-aside"} {
+		a := Aside{Reason: reason, Programme: "pon", Arrived: h.clock.now(), Folder: "INBOX"}
+		a.Next.Box, a.Digest = clientBox, func() [32]byte { return sha256.Sum256([]byte(reason)) }
+		if err := h.SetAside(t.Context(), a); err != nil {
+			t.Fatal(err)
+		}
+		if got := notices(h.relay()); got != want {
+			t.Errorf("set aside (%s): notices %q", reason, got)
+		}
+	}
+	env := Envelope{Via: ViaSubmit, MailFrom: "roux@chu.test"}
+	if r, err := h.Recipient(t.Context(), &env, clientBox); err != nil || r.Kind != ToBox {
+		t.Errorf("the box's address from one of the hub's own accounts: %+v, %v", r, err)
 	}
 	var no *Refusal
 	if _, err := h.try(written{from: "roux@chu.test", to: clientBox}); !errors.As(err, &no) || no.Reason != RefuseForeign {

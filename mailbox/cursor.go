@@ -163,9 +163,11 @@ func (h *Hub) SetAside(ctx context.Context, a Aside) error {
 }
 
 // tellAside tells the desk. Of what the hub sent itself and got back, nobody is
-// told: that notice would come back, too.
+// told: that notice would come back, too. What the state of a pathway refuses is
+// its sender's affair, who was told (see refused.go).
 func (h *Hub) tellAside(tx store.Tx, a *Aside) error {
-	if a.Reason == RefuseLoop {
+	switch a.Reason {
+	case RefuseLoop, RefuseClosed, RefuseWithdrawn:
 		return nil
 	}
 	var prog *rules.Programme
