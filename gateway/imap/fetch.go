@@ -105,6 +105,9 @@ func (c *conn) fetchCommand(p *parser, uid bool) reply {
 	if since != nil {
 		f.addOnce(itemModSeq)
 	}
+	if c.qresync { // RFC 7162 §3.2.4
+		f.addOnce(itemUID)
+	}
 	for _, k := range f.kinds {
 		if k == itemModSeq && !c.cond {
 			c.cond = true
@@ -181,11 +184,10 @@ func (c *conn) fetch(f *fetching, at []span) error {
 		for i := s.from; i < s.to; i++ {
 			c.out = c.fetchRow(c.out, f, int(i), nil, false)
 			c.out = append(c.out, ")\r\n"...)
-			if len(c.out) >= writeBuffer {
-				if c.flush(); c.err != nil {
+			if len(c.out) >= fullBuffer {
+				if c.drain(); c.err != nil {
 					return nil // there is nobody to tell
 				}
-				c.begin()
 			}
 		}
 	}
@@ -221,10 +223,11 @@ func (c *conn) fetchIndex(f *fetching, at []span) error {
 			done = len(batch)
 		}
 		all = all[done:]
-		if c.flush(); c.err != nil {
-			return nil
+		if c.drain(); c.err != nil {
+			break
 		}
 	}
+	c.flush()
 	return nil
 }
 

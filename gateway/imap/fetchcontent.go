@@ -193,7 +193,7 @@ func (w connWriter) Write(p []byte) (int, error) {
 		w.c.out = append(w.c.out, p[done:done+n]...)
 		done += n
 		if len(w.c.out) >= writeBuffer {
-			if w.c.flush(); w.c.err != nil {
+			if w.c.drain(); w.c.err != nil {
 				return done, w.c.err
 			}
 		}

@@ -31,11 +31,9 @@ func TestMain(m *testing.M) {
 
 // house is a server on loopback with its accounts.
 type house struct {
-	t      testing.TB
 	server *Server
 	addr   string
 	addrs  string // implicit TLS
-	mu     sync.Mutex
 	users  map[string]*memoryUser
 }
 
@@ -109,12 +107,12 @@ func clientTLS() *tls.Config {
 // open starts a server; change may set other options than the defaults.
 func open(t testing.TB, change func(*Options)) *house {
 	t.Helper()
-	h := &house{t: t, users: map[string]*memoryUser{}}
+	h := &house{users: map[string]*memoryUser{}}
 	for _, name := range []string{testUser, "paul@box.example"} {
 		h.users[name] = newMemoryUser(name)
 	}
 	o := Options{
-		TLS: theAuthority().guard.ServerConfig(), Folders: h.folders, Domain: "hub.example", Version: "1", Zone: time.FixedZone("", 2*3600),
+		TLS: theAuthority().guard.ServerConfig(), Folders: h.folders, Domain: "hub.example", Version: "1", Now: func() time.Time { return theTime }, Zone: time.FixedZone("", 2*3600),
 		Login: login.Options{
 			Hub: h, Guard: theAuthority().guard, Via: mailbox.ViaIMAP, Tokens: true,
 			PasswordFrom: func(netip.Addr) bool { return true },

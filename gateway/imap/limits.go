@@ -37,7 +37,8 @@ const (
 	restBuffer   = 512      // read by a connection that waits
 	readBuffer   = 16 << 10 // of one that does not
 	writeBuffer  = 64 << 10
-	shortLiteral = 4096 // a literal that LITERAL- lets a client send without being asked (RFC 7888 §5)
+	fullBuffer   = writeBuffer - 1<<10 // rows of flags: one more fits nearly always
+	shortLiteral = 4096                // a literal that LITERAL- lets a client send without being asked (RFC 7888 §5)
 )
 
 func (l Limits) withDefaults() Limits {

@@ -3,11 +3,11 @@ package imap
 import (
 	"bytes"
 	"context"
-	"crypto/sha256"
 	"encoding/hex"
 	"errors"
 	"io"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -64,8 +64,7 @@ func newMemoryUser(name string) *memoryUser {
 
 func (u *memoryUser) add(name string, use folder.Use) *memoryBox {
 	u.validity++
-	sum := sha256.Sum256([]byte(name + time.Now().String()))
-	b := &memoryBox{id: "F" + hex.EncodeToString(sum[:8]), use: use, validity: u.validity, next: 1, modseq: 1, wakes: map[chan struct{}]bool{}}
+	b := &memoryBox{id: "F" + strconv.Itoa(int(u.validity)), use: use, validity: u.validity, next: 1, modseq: 1, wakes: map[chan struct{}]bool{}}
 	u.boxes[name] = b
 	return b
 }
@@ -337,7 +336,7 @@ func newMemoryMessage(raw []byte, flags folder.Flags, received time.Time) *memor
 	}
 	return &memoryMessage{
 		Row: folder.Row{Size: int64(len(raw)), Received: received.Unix(), Flags: flags},
-		raw: raw, index: reading.Index, saved: time.Now(),
+		raw: raw, index: reading.Index, saved: theTime,
 	}
 }
 
@@ -370,7 +369,7 @@ func (a *memoryAppend) Abort() {
 func (u *memoryUser) put(b *memoryBox, messages []*memoryMessage) (uids []uint32) {
 	for _, m := range messages {
 		b.modseq++
-		m.UID, m.ModSeq, m.saved = b.next, b.modseq, time.Now()
+		m.UID, m.ModSeq, m.saved = b.next, b.modseq, theTime
 		b.next++
 		b.keywords = mergeKeywords(b.keywords, m.Flags.Keywords)
 		b.messages = append(b.messages, m)
@@ -629,6 +628,9 @@ func (c *memoryContent) Copy(w io.Writer, off, n int64) error {
 	return err
 }
 
+// theTime is the clock of the tests, where one is needed.
+var theTime = time.Date(2026, time.June, 1, 8, 0, 0, 0, time.UTC)
+
 // deliver puts a message into a folder as the hub would.
 func (u *memoryUser) deliver(t testing.TB, name, raw string) uint32 {
 	t.Helper()
@@ -639,5 +641,5 @@ func (u *memoryUser) deliver(t testing.TB, name, raw string) uint32 {
 		t.Fatal(err)
 	}
 	raw = strings.ReplaceAll(raw, "\n", "\r\n")
-	return u.put(b, []*memoryMessage{newMemoryMessage([]byte(raw), folder.Flags{}, time.Now())})[0]
+	return u.put(b, []*memoryMessage{newMemoryMessage([]byte(raw), folder.Flags{}, theTime)})[0]
 }

@@ -50,14 +50,20 @@ func (c *conn) spill() {
 	}
 }
 
-// flush sends the answers. What the client does not take in time ends the
-// connection: half a TLS record cannot be taken back.
-func (c *conn) flush() {
+// drain sends the answers and keeps the buffer.
+func (c *conn) drain() {
 	if len(c.out) > 0 && c.err == nil {
 		c.err = c.write(c.out)
 	}
+	c.out = c.out[:0]
+}
+
+// flush sends the answers. What the client does not take in time ends the
+// connection: half a TLS record cannot be taken back.
+func (c *conn) flush() {
+	c.drain()
 	if cap(c.out) == writeBuffer {
-		b := c.out[:0]
+		b := c.out
 		writeBuffers.Put(&b)
 	}
 	c.out = nil

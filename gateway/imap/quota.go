@@ -71,9 +71,9 @@ func (c *conn) doSetQuota(p *parser) reply {
 	return c.coordinators()
 }
 
-// coordinators refuses what only coordinators decide, elsewhere.
+// coordinators refuses what is decided elsewhere.
 func (c *conn) coordinators() reply {
-	return no("NOPERM", "Les droits se règlent par la coordination / rights are set by the coordinators")
+	return no("NOPERM", "Se règle auprès de la coordination / is set by the coordinators")
 }
 
 // ACL (RFC 4314), to be read only: who may see a folder. The rights follow

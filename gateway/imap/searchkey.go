@@ -1,6 +1,7 @@
 package imap
 
 import (
+	"slices"
 	"strings"
 	"time"
 
@@ -200,6 +201,9 @@ func (p *parser) otherKey(k *searchKey, name string, q *query) bool {
 		k.op, k.set, k.isUID = opSet, p.set(), true
 		return true
 	}
+	if !slices.Contains(otherKeys, name) {
+		return false
+	}
 	p.spaces()
 	switch name {
 	case "BCC", "CC", "FROM", "SUBJECT", "TO":
@@ -238,10 +242,12 @@ func (p *parser) otherKey(k *searchKey, name string, q *query) bool {
 		k.op, k.id = opEmailID, p.astring()
 	case "THREADID":
 		k.op, k.id = opThreadID, p.astring()
-	default:
-		return false
 	}
 	return true
+}
+
+var otherKeys = []string{
+	"BCC", "CC", "FROM", "SUBJECT", "TO", "HEADER", "TEXT", "BODY", "LARGER", "SMALLER", "OLDER", "YOUNGER", "MODSEQ", "EMAILID", "THREADID",
 }
 
 // fold gives a text as it is compared: without regard to case.

@@ -327,7 +327,9 @@ func (q *query) searchText(r io.Reader, leaves []truth) error {
 			longest = max(longest, len(k.text))
 		}
 	}
-	piece := make([]byte, writeBuffer/2)
+	buffer := readBuffers.Get().(*[]byte)
+	defer readBuffers.Put(buffer)
+	piece := *buffer
 	tail, n := "", 0
 	for {
 		got, err := r.Read(piece[n:])

@@ -100,9 +100,8 @@ func (c *conn) tellStored(rows []folder.Row, uid, silent bool) {
 			b = appendUint(b, rows[i].ModSeq)
 			c.out = append(b, "))\r\n"...)
 		}
-		if len(c.out) >= writeBuffer {
-			c.flush()
-			c.begin()
+		if len(c.out) >= fullBuffer {
+			c.drain()
 		}
 	}
 }

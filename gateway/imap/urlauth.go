@@ -68,7 +68,7 @@ func (c *conn) doGenURLAuth(p *parser) reply {
 	var made []string
 	for _, a := range asked {
 		u, valid := readURL(a.text)
-		if !valid || u.urlauth == "" || u.token != "" || u.uid == 0 || !c.isMe(u.user, u.host) || a.mechanism != "INTERNAL" {
+		if !valid || u.urlauth == "" || u.token != "" || u.uid == 0 || !c.isMe(u.user, u.host) || !c.access(u) || a.mechanism != "INTERNAL" {
 			return no(codeBadURL, "URL incorrecte / bad URL")
 		}
 		s, err := c.user.Stat(c.ctx, u.mailbox)
@@ -241,7 +241,7 @@ func (c *conn) mayFetch(u imapURL) bool {
 	if u.token == "" || u.uid == 0 || !strings.EqualFold(u.mechanism, "INTERNAL") || !c.isMe(u.user, u.host) {
 		return false
 	}
-	if who, named := strings.CutPrefix(u.urlauth, "user+"); named && who != c.user.Name() || !named && u.urlauth != "authuser" {
+	if !c.access(u) {
 		return false
 	}
 	s, err := c.user.Stat(c.ctx, u.mailbox)
@@ -250,4 +250,9 @@ func (c *conn) mayFetch(u imapURL) bool {
 	}
 	want := c.server.urls.token(recentKey{user: c.user.Name(), folder: s.ID}, u.rump)
 	return hmac.Equal([]byte(want), []byte(u.token))
+}
+
+// access reports whether an URL is for this account.
+func (c *conn) access(u imapURL) bool {
+	return u.urlauth == "authuser" || u.urlauth == "user+"+c.user.Name()
 }
