@@ -96,6 +96,11 @@ type IMAP struct {
 	Password       Passwords `toml:"password" default:"off" fr:"Connexion par mot de passe : \"on\", \"off\", ou la liste des réseaux d'où elle est permise." en:"Login by password: \"on\", \"off\", or the list of networks from which it is allowed."`
 	MaxConnections int       `toml:"max_connections" default:"5000" min:"1" fr:"Connexions à la fois." en:"Connections at a time."`
 	IdleTimeout    Duration  `toml:"idle_timeout" default:"30m" min:"30m" fr:"Attente d'une commande (RFC 9051 : 30 minutes au moins)." en:"Wait for a command (RFC 9051: at least 30 minutes)."`
+
+	MaxConnectionsPerPeer    int  `toml:"max_connections_per_peer" default:"200" min:"1" fr:"Connexions à la fois d'une adresse (IPv6 : d'un réseau /64)." en:"Connections at a time from one address (IPv6: from one /64)."`
+	MaxConnectionsPerAccount int  `toml:"max_connections_per_account" default:"50" min:"1" fr:"Connexions à la fois d'un compte." en:"Connections at a time of one account."`
+	Quota                    Size `toml:"quota" default:"1GiB" min:"1MiB" fr:"Place des dossiers privés d'un compte." en:"Room for the private folders of an account."`
+	QuotaMessages            int  `toml:"quota_messages" default:"200000" min:"1000" fr:"Messages dans les dossiers privés d'un compte." en:"Messages in the private folders of an account."`
 }
 
 // Accounts is the section [accounts].

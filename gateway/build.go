@@ -31,6 +31,9 @@ func (d *daemon) build() error {
 	if err != nil {
 		return fmt.Errorf("preparing for submission: %w", err)
 	}
+	if d.imap, err = d.newIMAP(); err != nil {
+		return fmt.Errorf("preparing to be read: %w", err)
+	}
 	way, err := d.route()
 	if err != nil {
 		return fmt.Errorf("preparing to send: %w", err)

@@ -26,6 +26,7 @@ import (
 
 	"github.com/relais-sante/relais/configs"
 	"github.com/relais-sante/relais/gateway/admin"
+	"github.com/relais-sante/relais/gateway/imap"
 	"github.com/relais-sante/relais/gateway/inbound"
 	"github.com/relais-sante/relais/gateway/operator"
 	"github.com/relais-sante/relais/gateway/outbound"
@@ -85,6 +86,7 @@ type daemon struct {
 	hub        *mailbox.Hub
 	inbound    *inbound.Server
 	forMembers *inbound.Server // submission
+	imap       *imap.Server
 	outbound   *outbound.Relay
 	admin      *admin.Server
 	metrics    *metrics
@@ -166,7 +168,6 @@ func (d *daemon) run(ctx context.Context) error {
 	if err := d.listeners.bind(d.cfg); err != nil {
 		return err
 	}
-	d.listeners.notBuilt(d.cfg, d.log)
 	if n := len(d.listeners.inherited); n > 0 {
 		d.log.Warn("sockets were passed that no setting asks for", "count", n)
 		d.listeners.inherited.close()
@@ -187,6 +188,15 @@ func (d *daemon) run(ctx context.Context) error {
 			return d.served(part.name, part.server.Shutdown(late))
 		})
 	}
+	for _, l := range d.listeners.imap {
+		g.Go(func() error { return d.served("imap", d.imap.Serve(l.Listener, imapSecurity(l.security))) })
+	}
+	g.Go(func() error {
+		<-running.Done()
+		late, cancel := context.WithTimeout(context.Background(), grace)
+		defer cancel()
+		return d.served("imap", d.imap.Shutdown(late))
+	})
 	g.Go(func() error { return d.served("outbound", d.outbound.Run(running)) })
 	g.Go(func() error { return d.served("keys", d.keys.Run(running)) })
 	g.Go(func() error { return d.served("timers", d.hub.RunTimers(running)) })
@@ -231,6 +241,7 @@ func (d *daemon) sayReady(ctx context.Context) {
 		d.log.Error("the status could not be read", "error", err)
 	}
 	d.log.Info("ready", "inbound", addresses(status.Listeners.Inbound), "submission", addresses(status.Listeners.Submission),
+		"imap", addresses(status.Listeners.IMAP),
 		"admin", addresses(status.Listeners.Admin),
 		"metrics", addresses(status.Listeners.Metrics), "domain", journal.Word(d.cfg.Domain), "version", journal.Word(d.o.Version))
 	if d.o.Ready != nil {

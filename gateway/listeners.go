@@ -2,7 +2,6 @@ package gateway
 
 import (
 	"fmt"
-	"log/slog"
 	"net"
 	"path/filepath"
 	"slices"
@@ -12,13 +11,13 @@ import (
 	"github.com/relais-sante/relais/configs"
 	"github.com/relais-sante/relais/gateway/admin"
 	"github.com/relais-sante/relais/gateway/inbound"
-	"github.com/relais-sante/relais/store/journal"
 )
 
 // listeners are the sockets of the hub, bound before anything is served.
 type listeners struct {
 	inbound    []mailListener
 	submission []mailListener
+	imap       []mailListener
 	admin      net.Listener
 	remote     []net.Listener // administration over TLS, which begins above
 	metrics    []net.Listener
@@ -42,6 +41,7 @@ func (l *listeners) bind(c *configs.Config) (err error) {
 	}{
 		{"mail", c.Inbound.Listen, &l.inbound},
 		{"submission", c.Submission.Listen, &l.submission},
+		{"imap", c.IMAP.Listen, &l.imap},
 	} {
 		for _, e := range s.listen {
 			socket, err := l.inherited.listen(e.Address)
@@ -87,21 +87,8 @@ func AdminSocket(c *configs.Config) string {
 	return filepath.Join(string(c.DataDir), "admin.sock")
 }
 
-// notBuilt says once which configured listeners are not opened because their
-// server is still to be written.
-func (l *listeners) notBuilt(c *configs.Config, log *slog.Logger) {
-	for _, section := range []struct {
-		name   journal.Word
-		listen configs.Listens
-	}{{"imap", c.IMAP.Listen}} {
-		if len(section.listen) > 0 {
-			log.Warn("listener not opened: its server is not built yet", "section", section.name)
-		}
-	}
-}
-
 func (l *listeners) close() {
-	for _, s := range slices.Concat(l.inbound, l.submission) {
+	for _, s := range slices.Concat(l.inbound, l.submission, l.imap) {
 		s.Close()
 	}
 	l.inherited.close()

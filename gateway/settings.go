@@ -97,7 +97,8 @@ func (d *daemon) hubOptions() mailbox.Options {
 			Untyped: c.Export.Untyped, Class: c.Export.Class,
 		},
 		MissingHeader: d.metrics.missingHeaders(), Boxes: boxes, Client: c.Outbound.Route == configs.RouteOperator,
-		Listed: d.guard.Listed, Directory: d.directory, Scanner: d.antivirus.scanner(), Login: d.loginOptions(), Log: d.log, Instance: fmt.Sprintf("%d", os.Getpid()),
+		Listed: d.guard.Listed, Directory: d.directory, Scanner: d.antivirus.scanner(), Login: d.loginOptions(),
+		Quota: mailbox.Quota{Size: int64(c.IMAP.Quota), Messages: int64(c.IMAP.QuotaMessages)}, Log: d.log, Instance: fmt.Sprintf("%d", os.Getpid()),
 	}
 }
 

@@ -28,7 +28,7 @@ func (d *daemon) status(ctx context.Context) (admin.Status, error) {
 	s := admin.Status{
 		Ready: d.ready.Load(), Version: d.o.Version, Domain: d.cfg.Domain, Started: d.started,
 		Listeners: admin.Listeners{
-			Inbound: mailBound(d.listeners.inbound), Submission: mailBound(d.listeners.submission), IMAP: []string{},
+			Inbound: mailBound(d.listeners.inbound), Submission: mailBound(d.listeners.submission), IMAP: mailBound(d.listeners.imap),
 			Admin: bound(append([]net.Listener{d.listeners.admin}, d.listeners.remote...)...), Metrics: bound(d.listeners.metrics...),
 		},
 		Queue: admin.Queue{Queued: stats.Queued, Failed: stats.Failed}, Held: stats.Held,

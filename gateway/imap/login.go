@@ -118,7 +118,7 @@ func (c *conn) entered(mechanism string, account *mailbox.Account, err error) re
 		}
 		return c.failed(err)
 	}
-	user, err := c.server.options.Folders(c.ctx, account)
+	user, err := c.server.options.Folders(c.ctx, account, c.raw.RemoteAddr().String())
 	if err != nil {
 		m.WithLabelValues(mechanism, string(login.Unavailable)).Inc()
 		return c.failed(err)

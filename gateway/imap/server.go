@@ -27,7 +27,8 @@ type Options struct {
 	TLS   *tls.Config   // required: nobody logs in without TLS
 	Login login.Options // how clients say who they are
 	// Folders opens the folders of an account that has logged in, for one session.
-	Folders func(ctx context.Context, a *mailbox.Account) (folder.User, error)
+	// where is the client's address, for traces.
+	Folders func(ctx context.Context, a *mailbox.Account, where string) (folder.User, error)
 	Domain  string // the hub's name in the greeting
 	Version string // told by ID
 	Limits  Limits
