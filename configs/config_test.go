@@ -71,6 +71,7 @@ func TestParse(t *testing.T) {
 			Listen:         configs.Listens{{Mode: configs.ImplicitTLS, Address: "[::1]:993"}},
 			Password:       configs.Passwords{Networks: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("192.0.2.7/32")}},
 			MaxConnections: 5000, IdleTimeout: configs.Duration(30 * time.Minute),
+			MaxConnectionsPerPeer: 200, MaxConnectionsPerAccount: 50, Quota: 1 << 30, QuotaMessages: 200_000,
 		},
 		Accounts: configs.Accounts{
 			MaxWait: configs.Duration(15 * time.Minute), HashMemory: 64 << 20, HashPasses: 3, HashesAtOnce: 2,

@@ -87,6 +87,25 @@ func (h *Hub) reread(ctx context.Context, b store.Blob) (*letter.Reading, error)
 	return letter.Read(r, letter.Limits{})
 }
 
+// indexEncoding writes indexes. The zone of a date is kept: a mail is of the day
+// its sender wrote (SENTON, RFC 9051 §6.4.4).
+var indexEncoding = func() cbor.EncMode {
+	mode, err := cbor.EncOptions{Time: cbor.TimeRFC3339Nano}.EncMode()
+	if err != nil {
+		panic(err) // only for options that are constants here
+	}
+	return mode
+}()
+
+// encodeIndex is a letter index as it is stored.
+func encodeIndex(idx *letter.Index) ([]byte, error) {
+	b, err := indexEncoding.Marshal(idx)
+	if err != nil {
+		return nil, fmt.Errorf("writing the index of a message: %w", err)
+	}
+	return b, nil
+}
+
 // indexDecoding reads stored indexes. Parts nest deeper than the library's
 // default of 32 levels; letter.Limits bounds them, at three levels each.
 var indexDecoding = func() cbor.DecMode {

@@ -9,8 +9,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/fxamacker/cbor/v2"
-
 	"github.com/relais-sante/relais/mailbox/letter"
 	"github.com/relais-sante/relais/store"
 )
@@ -163,11 +161,8 @@ func (h *Hub) understand(ctx context.Context, in *incoming, open func() (io.Read
 		return fmt.Errorf("reading the documents of a message: %w", err)
 	}
 	in.documents = docs
-	in.indexed, err = cbor.Marshal(in.idx)
-	if err != nil {
-		return fmt.Errorf("writing the index of a message: %w", err)
-	}
-	return nil
+	in.indexed, err = encodeIndex(in.idx)
+	return err
 }
 
 // partReader gives the decoded bytes of parts. Parts asked for in their order

@@ -205,9 +205,6 @@ func (r *Reader) List(ctx context.Context) ([]folder.Info, error) {
 	for i := range sources {
 		all = append(all, r.pathwayFolders(&sources[i])...)
 	}
-	if len(all) > 1 {
-		all = append(all, folder.Info{Name: pathwaysFolder, Missing: true, Fixed: true})
-	}
 	err = r.h.view(ctx, func(v store.View) error {
 		folders, err := v.Folders(r.a.ID)
 		if err != nil {
@@ -222,7 +219,7 @@ func (r *Reader) List(ctx context.Context) ([]folder.Info, error) {
 		if err != nil {
 			return err
 		}
-		all = subscribed(all, have.Subscribed)
+		all = holding(subscribed(all, have.Subscribed))
 		return nil
 	})
 	if err != nil {
@@ -238,6 +235,26 @@ func sortKey(name string) string {
 		return ""
 	}
 	return strings.ReplaceAll(strings.ToLower(name), string(folder.Delimiter), "\x00")
+}
+
+// holding adds names that are no folder and only hold some.
+func holding(all []folder.Info) []folder.Info {
+	known := map[string]bool{}
+	for _, f := range all {
+		known[f.Name] = true
+	}
+	for _, f := range all {
+		for name := f.Name; ; {
+			i := strings.LastIndexByte(name, folder.Delimiter)
+			if i < 0 || known[name[:i]] {
+				break
+			}
+			name = name[:i]
+			known[name] = true
+			all = append(all, folder.Info{Name: name, Missing: true, Fixed: isFixed(name)})
+		}
+	}
+	return all
 }
 
 // subscribed marks what the reader subscribed to and adds names that are no

@@ -8,8 +8,6 @@ import (
 	"io"
 	"time"
 
-	"github.com/fxamacker/cbor/v2"
-
 	"github.com/relais-sante/relais/mailbox/folder"
 	"github.com/relais-sante/relais/mailbox/letter"
 	"github.com/relais-sante/relais/store"
@@ -87,8 +85,8 @@ func (p *privateAppend) Message(size int64, flags folder.Flags, received time.Ti
 		System: uint8(flags.System), Keywords: flags.Keywords, Size: draft.Size(), Received: received.Unix(), Saved: now.Unix(),
 		Mail: store.MailID(h.ids.next(now)),
 	}}
-	if one.index, err = cbor.Marshal(reading.Index); err != nil {
-		return fmt.Errorf("writing the index of a message: %w", err)
+	if one.index, err = encodeIndex(reading.Index); err != nil {
+		return err
 	}
 	if err := draft.Expect(p.r.a.ID.Owner()); err != nil {
 		return fmt.Errorf("wrapping the key of a message: %w", err)

@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"testing"
 
-	"github.com/fxamacker/cbor/v2"
-
 	"github.com/relais-sante/relais/mailbox/folder"
 	"github.com/relais-sante/relais/mailbox/letter"
 	"github.com/relais-sante/relais/store"
@@ -17,7 +15,7 @@ import (
 func filled(b *testing.B, n int) (*house, *Reader) {
 	h := newHouse(b)
 	idx := &letter.Index{Version: letter.IndexVersion, Size: 4000, HeaderEnd: 400, Envelope: letter.Envelope{Subject: "Bilan", MessageID: "x@chu.test"}}
-	indexed, err := cbor.Marshal(idx)
+	indexed, err := encodeIndex(idx)
 	if err != nil {
 		b.Fatal(err)
 	}

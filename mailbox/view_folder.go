@@ -112,7 +112,9 @@ func (r *Reader) Stat(ctx context.Context, name string) (folder.State, error) {
 	if err != nil {
 		return folder.State{}, err
 	}
-	return t.page.State, nil
+	st := t.page.State
+	st.ID = o.id
+	return st, nil
 }
 
 // current gives the folder's tables as they are now.
