@@ -54,7 +54,7 @@ func (h *house) Authenticate(_ context.Context, l mailbox.Login) (*mailbox.Accou
 	return &mailbox.Account{Username: name}, nil
 }
 
-func (h *house) folders(_ context.Context, a *mailbox.Account) (folder.User, error) {
+func (h *house) folders(_ context.Context, a *mailbox.Account, _ string) (folder.User, error) {
 	return h.users[a.Username], nil
 }
 
