@@ -214,6 +214,11 @@ func (d *daemon) run(ctx context.Context) error {
 	}
 	g.Go(func() error { d.reloads(running); return nil })
 	d.sayReady(running)
+	g.Go(func() error {
+		<-running.Done()
+		d.tellManager(managerStopping)
+		return nil
+	})
 	err := g.Wait()
 	if ctx.Err() != nil && (err == nil || errors.Is(err, context.Canceled)) {
 		d.log.Info("stopped")
@@ -244,6 +249,7 @@ func (d *daemon) sayReady(ctx context.Context) {
 		"imap", addresses(status.Listeners.IMAP),
 		"admin", addresses(status.Listeners.Admin),
 		"metrics", addresses(status.Listeners.Metrics), "domain", journal.Word(d.cfg.Domain), "version", journal.Word(d.o.Version))
+	d.tellManager(managerReady)
 	if d.o.Ready != nil {
 		d.o.Ready(status)
 	}

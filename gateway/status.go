@@ -38,6 +38,7 @@ func (d *daemon) status(ctx context.Context) (admin.Status, error) {
 			Pathways: stats.Pathways, Messages: stats.Messages,
 			SegmentBytes: stats.SegmentBytes, IndexBytes: stats.IndexBytes,
 		},
+		Accounts:     admin.Accounts{Sessions: d.hub.Sessions(), Slowed: d.hub.LoginsSlowed()},
 		Certificates: []admin.Certificate{}, Warnings: []string{},
 	}
 	d.trusted(&s)
@@ -136,6 +137,9 @@ func (d *daemon) warn(s *admin.Status) {
 		case left < expiresSoon:
 			s.Warnings = append(s.Warnings, d.text("status.certificate-soon", args))
 		}
+	}
+	if n := s.Accounts.Slowed; n > 0 {
+		s.Warnings = append(s.Warnings, d.text("status.accounts-slowed", map[string]any{"n": n}))
 	}
 	if t := s.OldestUndelivered; t != nil && time.Since(*t) > stuckAfter {
 		s.Warnings = append(s.Warnings, d.text("status.stuck", map[string]any{"since": texts.DateTime(d.cfg.Locale, *t)}))

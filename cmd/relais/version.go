@@ -7,6 +7,8 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+
+	"github.com/relais-sante/relais/mailbox/texts"
 )
 
 // build is what the program knows of its own making.
@@ -20,11 +22,15 @@ type build struct {
 }
 
 func buildInfo() build {
-	b := build{Version: "(devel)", Go: runtime.Version(), Platform: runtime.GOOS + "/" + runtime.GOARCH}
 	info, ok := debug.ReadBuildInfo()
 	if !ok {
-		return b
+		info = &debug.BuildInfo{}
 	}
+	return buildOf(info)
+}
+
+func buildOf(info *debug.BuildInfo) build {
+	b := build{Version: "(devel)", Go: runtime.Version(), Platform: runtime.GOOS + "/" + runtime.GOARCH}
 	if info.Main.Version != "" {
 		b.Version = info.Main.Version
 	}
@@ -42,10 +48,24 @@ func buildInfo() build {
 }
 
 func (c *cli) versionCommand() *cobra.Command {
-	return c.command("version", nil, 0, 0, func(context.Context, []string) error {
+	var bill bool
+	cmd := c.command("version", nil, 0, 0, func(context.Context, []string) error {
+		if bill {
+			info, ok := debug.ReadBuildInfo()
+			if !ok {
+				return failed(texts.T(c.locale, "cli.no-build-info", nil))
+			}
+			b, err := encode(billOf(info))
+			if err == nil {
+				_, err = c.out.Write(b)
+			}
+			return err
+		}
 		b := buildInfo()
 		return c.show(b, func() {
 			c.line(strings.Join(nonEmpty("relais", b.Version, b.Go, b.Platform), " "))
 		})
 	})
+	cmd.Flags().BoolVar(&bill, "sbom", false, "")
+	return cmd
 }

@@ -31,6 +31,7 @@ type Status struct {
 	Certificates      []Certificate `json:"certificates"`
 	WhiteList         WhiteList     `json:"white_list"`
 	Antivirus         Antivirus     `json:"antivirus"`
+	Accounts          Accounts      `json:"accounts"`
 	Operators         []OperatorBox `json:"operators"`
 	Directory         Directory     `json:"directory"`
 	Store             Store         `json:"store"`
@@ -91,6 +92,13 @@ type OperatorBox struct {
 	// Fault is the class of the last one; it may be over. Empty: none yet.
 	Fault   string     `json:"fault"`
 	FaultAt *time.Time `json:"fault_at"`
+}
+
+// Accounts counts sessions that are open, and accounts that must wait after
+// failed logins.
+type Accounts struct {
+	Sessions int `json:"sessions"`
+	Slowed   int `json:"slowed"`
 }
 
 // Directory is the national one. Imported is nil if there is none.

@@ -192,11 +192,25 @@ func TestInheritedSockets(t *testing.T) {
 	if err := os.WriteFile(h.config, []byte(with), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	manager, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: filepath.Join(t.TempDir(), "notify"), Net: "unixgram"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer manager.Close()
+	told := func(want string) {
+		t.Helper()
+		var b [100]byte
+		manager.SetReadDeadline(time.Now().Add(20 * time.Second))
+		if n, err := manager.Read(b[:]); err != nil || string(b[:n]) != want {
+			t.Errorf("the service manager is told %q, %v; want %q", b[:n], err, want)
+		}
+	}
 	h.startWith(func(cmd *exec.Cmd) {
+		cmd.Env = append(os.Environ(), "NOTIFY_SOCKET="+manager.LocalAddr().String())
 		cmd.Path, cmd.Args = "/bin/sh", []string{"sh", "-c", `LISTEN_PID=$$ LISTEN_FDS=3 exec "$0" "$@"`, h.bin, "serve", "--config", h.config}
 		cmd.ExtraFiles = files
 	})
-	defer h.stop()
+	told("READY=1")
 	if h.inbound != addresses[0] {
 		t.Errorf("inbound on %s, want %s", h.inbound, addresses[0])
 	}
@@ -208,8 +222,9 @@ func TestInheritedSockets(t *testing.T) {
 	if !strings.Contains(h.log.text(), "sockets were passed that no setting asks for") {
 		t.Errorf("nothing is said of the third:\n%s", h.log.text())
 	}
+	h.stop()
+	told("STOPPING=1")
 	// Their number is not told to anybody else as if it were theirs.
-	h.kill()
 	h.startWith(func(cmd *exec.Cmd) {
 		cmd.Env = append(os.Environ(), "LISTEN_PID=1", "LISTEN_FDS=3")
 		for _, f := range files {
