@@ -125,6 +125,7 @@ type Outbound struct {
 	Route              string     `toml:"route" default:"mx" enum:"mx,smarthost,operator" fr:"Chemin des copies : mx (directement), smarthost (par un serveur), operator (par la boîte d'un opérateur)." en:"Way of the copies: mx (directly), smarthost (by one server), operator (by a box at an operator)."`
 	Smarthost          string     `toml:"smarthost" fr:"Serveur d'envoi, hôte:port, pour route = \"smarthost\"." en:"Sending server, host:port, for route = \"smarthost\"."`
 	SmarthostDN        string     `toml:"smarthost_dn" fr:"Nom (DN) que son certificat doit porter." en:"Name (DN) that its certificate must bear."`
+	CitizenMaxBytes    Size       `toml:"citizen_max_bytes" default:"23MiB" min:"64KiB" fr:"Taille d'un message vers Mon espace santé (…@patient.mssante.fr), qui prend 25 Mo en tout ; au-delà, le texte seul part." en:"Size of a message to Mon espace santé (…@patient.mssante.fr), which takes 25 MB in all; beyond it the text alone is sent."`
 	NIL                string     `toml:"nil" fr:"Numéro d'homologation du produit, mis dans X-MSS-NIL. Obligatoire hors essai." en:"Reference of the product, put into X-MSS-NIL. Required outside trials."`
 	TLS                string     `toml:"tls" default:"required" enum:"required,none" fr:"required, ou none : sans chiffrement, sur la boucle locale seulement." en:"required, or none: without encryption, on loopback only."`
 	Helo               string     `toml:"helo" fr:"Nom donné dans EHLO ; sinon le domaine." en:"Name given in EHLO; otherwise the domain."`

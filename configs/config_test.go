@@ -78,7 +78,7 @@ func TestParse(t *testing.T) {
 		},
 		Clamd: configs.Clamd{Timeout: configs.Duration(time.Minute), MaxBytes: 25 << 20, Scans: 8},
 		Outbound: configs.Outbound{
-			Route: "mx", NIL: "DEV000000", TLS: "required", Helo: "parcours.example.mssante.fr", MXPort: 25,
+			Route: "mx", CitizenMaxBytes: 23 << 20, NIL: "DEV000000", TLS: "required", Helo: "parcours.example.mssante.fr", MXPort: 25,
 			Retry: []configs.Duration{
 				configs.Duration(20 * time.Second), configs.Duration(time.Minute), configs.Duration(5 * time.Minute),
 				configs.Duration(15 * time.Minute), configs.Duration(30 * time.Minute), configs.Duration(time.Hour),

@@ -86,7 +86,7 @@ func (d *daemon) hubOptions() mailbox.Options {
 	}
 	return mailbox.Options{
 		Store: d.store, Keys: d.keys, Programmes: func() *rules.Set { return d.programmes.Load() }, Domain: c.Domain,
-		Locale: c.Locale, Dev: c.Dev, NIL: c.Outbound.NIL, MaxMessage: int64(c.Inbound.MaxMessageBytes),
+		Locale: c.Locale, Dev: c.Dev, NIL: c.Outbound.NIL, MaxMessage: int64(c.Inbound.MaxMessageBytes), CitizenMax: int64(c.Outbound.CitizenMaxBytes),
 		Triage: mailbox.TriageTimes{
 			Alert: time.Duration(c.Triage.Alert), UrgentAlert: time.Duration(c.Triage.UrgentAlert),
 			GiveUp: time.Duration(c.Triage.GiveUp),

@@ -151,6 +151,9 @@ func (h *Hub) copyFor(v store.View, c *copyPlan, box *store.Box, members []*stor
 	} else {
 		d.Subject = h.tagged(c, names, shared)
 	}
+	if h.tooLargeForCitizen(box.Address, c.m) {
+		d.Withheld = withheldOf(c.m)
+	}
 	if box.Address.Citizen() && isFIN(c.m.Subject) {
 		d.Subject = finSubject // with a tag it would end nothing
 	}

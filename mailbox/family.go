@@ -46,6 +46,15 @@ func ofFamily(prog *rules.Programme, mem *store.Member) bool {
 	return role != nil && role.Family
 }
 
+// citizenRole refuses a role of the care team at a box of Mon espace santé: it
+// is the child's, and parents read it.
+func citizenRole(prog *rules.Programme, mem *store.Member) error {
+	if role := prog.Role(mem.Role); mem.Mailbox.Citizen() && role != nil && role.CareTeam {
+		return fail("citizen-role", map[string]any{"role": role.ID})
+	}
+	return nil
+}
+
 // Keys by which messages of a pathway are found again (store.Message.Keys).
 func keyOfContent(sum []byte) string { return "sum:" + hex.EncodeToString(sum) }
 

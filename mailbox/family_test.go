@@ -379,3 +379,12 @@ func (h *house) exportedTitles(r io.ReadCloser) (string, error) {
 	}
 	return titlesOf(b)
 }
+
+func TestCitizenBoxIsOfTheFamily(t *testing.T) {
+	h := newHouse(t)
+	_, err := h.AddMember(t.Context(), testActor, MemberRequest{Pathway: string(h.child), Name: "Mme Martin", Role: "infirmier", Mailbox: childBox})
+	wantFailure(t, err, "citizen-role")
+	box := childBox
+	_, err = h.UpdateMember(t.Context(), testActor, MemberUpdate{Pathway: string(h.child), Member: "m4", Mailbox: &box})
+	wantFailure(t, err, "citizen-role")
+}

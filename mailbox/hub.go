@@ -43,6 +43,9 @@ type Options struct {
 	Dev        bool              // test OIDs count as real, desk may be missing
 	NIL        string            // X-MSS-NIL of every mail
 	MaxMessage int64             // bytes
+	// CitizenMax bounds, in bytes, what is sent to a box of Mon espace santé; a
+	// larger copy goes as its text. 0: no bound.
+	CitizenMax int64
 	Triage     TriageTimes
 	Retry      RetryTimes
 	// Boxes are those the hub has at operators. With Client everything leaves

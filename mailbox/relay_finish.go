@@ -53,6 +53,11 @@ func (h *Hub) finish(tx store.Tx, r *Result) error {
 		return nil
 	}
 	d.LastError, d.PeerReply = lastError(o), o.Text
+	if o.Kind == OutcomePermanent && d.Mailbox.Citizen() {
+		if word := citizenRefusal(o.Enhanced, o.Text); word != "" {
+			d.LastError = strings.TrimSpace(o.Enhanced + " " + word)
+		}
+	}
 	switch o.Kind {
 	case OutcomeSent:
 		d.LastError, d.PeerReply = "", ""
@@ -171,16 +176,7 @@ func (h *Hub) withhold(tx store.Tx, d *store.Delivery, it store.Item) error {
 	if err != nil || m == nil {
 		return err
 	}
-	for i := range m.Documents {
-		name := m.Documents[i].Filename
-		if name == "" {
-			name = m.Documents[i].Media
-		}
-		d.Withheld = append(d.Withheld, name)
-	}
-	if len(d.Withheld) == 0 {
-		d.Withheld = []string{"—"}
-	}
+	d.Withheld = withheldOf(m)
 	return h.again(tx, d, it, h.o.Now())
 }
 

@@ -24,8 +24,11 @@ type report struct {
 	box      store.Address // whose box it is about
 	outcome  string        // DSN action, MDN disposition, "auto"
 	status   string        // enhanced status of a DSN
-	failed   bool          // the copy did not arrive
-	answer   *store.Answer // what a receipt says
+	// diagnostic is what the remote server said (RFC 3464 §2.3.6). It may name
+	// people: it is looked through, and not kept.
+	diagnostic string
+	failed     bool          // the copy did not arrive
+	answer     *store.Answer // what a receipt says
 }
 
 // reported are the ids by which a report says what it is about, and the boxes it
@@ -41,7 +44,7 @@ type reported struct {
 func (in *incoming) report() *report {
 	r := &report{}
 	switch {
-	case letter.IsDSN(in.idx) || letter.LooksLikeBounce(in.idx, string(in.env.MailFrom)):
+	case letter.IsDSN(in.idx) || letter.LooksLikeBounce(in.idx, string(in.env.MailFrom)) || in.bouncesFromCitizen():
 		r.kind = store.KindDSN
 	case letter.IsMDN(in.idx):
 		r.kind = store.KindMDN
@@ -154,7 +157,7 @@ func (in *incoming) reportIDs(r *report) reported {
 		for _, rcpt := range dsn.Recipients {
 			action := strings.ToLower(rcpt.Action)
 			if r.outcome == "" || action == "failed" {
-				r.outcome, r.status = action, rcpt.Status
+				r.outcome, r.status, r.diagnostic = action, rcpt.Status, rcpt.Diagnostic
 			}
 			r.failed = r.failed || action == "failed"
 			ids.boxes = append(ids.boxes, store.NewAddress(rcpt.Original), store.NewAddress(rcpt.Final))
@@ -291,7 +294,7 @@ func (h *Hub) record(ctx context.Context, pl *plan, in *incoming) (Receipt, erro
 		if err != nil {
 			return fmt.Errorf("reading delivery %s: %w", r.delivery.ID, err)
 		}
-		return h.apply(tx, pl, d)
+		return h.apply(tx, pl, in, d)
 	})
 	if err != nil {
 		return Receipt{}, err
@@ -312,7 +315,7 @@ func (h *Hub) recordApart(ctx context.Context, pl *plan, in *incoming) error {
 			if err != nil {
 				return fmt.Errorf("reading delivery %s: %w", r.delivery.ID, err)
 			}
-			if err := h.apply(tx, pl, d); err != nil {
+			if err := h.apply(tx, pl, in, d); err != nil {
 				return err
 			}
 		}
@@ -331,16 +334,18 @@ func (h *Hub) recordApart(ctx context.Context, pl *plan, in *incoming) error {
 }
 
 // apply writes into a delivery what a report says of it.
-func (h *Hub) apply(tx store.Tx, pl *plan, d *store.Delivery) error {
+func (h *Hub) apply(tx store.Tx, pl *plan, in *incoming, d *store.Delivery) error {
 	r := pl.report
 	switch {
 	case r.failed && d.State == store.Sent || r.failed && d.State == store.Partial:
-		d.State, d.LastError = store.Failed, strings.TrimSpace(r.status+" dsn")
+		var status string
+		d.State = store.Failed
+		d.LastError, status = in.bounced(r, d.Mailbox)
 		if err := tx.PutDelivery(d); err != nil {
 			return fmt.Errorf("recording a bounce of %s: %w", d.ID, err)
 		}
-		if addressError(r.status) {
-			if err := h.mark(tx, d.Mailbox, r.status); err != nil {
+		if addressError(status) {
+			if err := h.mark(tx, d.Mailbox, status); err != nil {
 				return err
 			}
 		}

@@ -133,6 +133,9 @@ func (h *Hub) newMember(prog *rules.Programme, r MemberRequest) (*store.Member, 
 	if m.Type, err = boxType(m.Mailbox, r.Type); err != nil {
 		return nil, nil, err
 	}
+	if err := citizenRole(prog, m); err != nil {
+		return nil, nil, err
+	}
 	var warnings []string
 	m.RPPS, warnings, err = rpps(r.RPPS)
 	return m, warnings, err
@@ -267,6 +270,9 @@ func (h *Hub) amend(p *store.Pathway, prog *rules.Programme, m *store.Member, r 
 	}
 	if len(fields) == 0 {
 		return nil, nil, fail("nothing-to-change", nil)
+	}
+	if err := citizenRole(prog, m); err != nil {
+		return nil, nil, err
 	}
 	if other := sameMember(p, m); other != nil {
 		return nil, nil, fail("member-exists", map[string]any{"member": string(other.ID), "pathway": string(p.Code)})

@@ -68,7 +68,7 @@ func TestAddMember(t *testing.T) {
 		{"same name in one box", func(r *MemberRequest) { r.Name, r.Mailbox = "Petit", "cabinet@idel.test" }, warnSameName + " m5", "active"},
 		{"second person in a personal box", func(r *MemberRequest) { r.Mailbox = "roux@chu.test" }, warnPersonalBox + " m1", "active"},
 		{"outside the trusted space", func(r *MemberRequest) { r.Mailbox = "x@mail.outside" }, warnUnlisted + " mail.outside", "active"},
-		{"another person's Mon espace santé", func(r *MemberRequest) { r.Mailbox = "255069900100132@patient.mssante.fr" }, warnOtherCitizen, "active"},
+		{"another person's Mon espace santé", func(r *MemberRequest) { r.Role, r.Mailbox = "parent", "255069900100132@patient.mssante.fr" }, warnOtherCitizen, "pending"},
 		{"sends from another's box", func(r *MemberRequest) { r.Name, r.Mailbox, r.AlsoFrom = "Z", "z@chg.test", []string{"moreau@chu.test"} }, warnAlsoBox + " m2", "active"},
 		{"rpps key", func(r *MemberRequest) { r.Name, r.RPPS = "Dr Key", "10003456789" }, warnRPPS, "active"},
 	} {

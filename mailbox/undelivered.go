@@ -175,6 +175,7 @@ func (h *Hub) tellTimer(ctx context.Context, it store.Item) error {
 // copies of a post.
 func (h *Hub) tellOutcomes(tx store.Tx, p *store.Pathway, m *store.Message, ds []*store.Delivery) error {
 	var lost, partial []store.MemberID
+	var failed []*store.Delivery
 	var errs []string
 	for _, d := range ds {
 		if !untold(d) {
@@ -184,6 +185,7 @@ func (h *Hub) tellOutcomes(tx store.Tx, p *store.Pathway, m *store.Message, ds [
 			partial = append(partial, d.Members...)
 		} else {
 			lost = append(lost, d.Members...)
+			failed = append(failed, d)
 			errs = append(errs, "- "+string(d.ID)+": "+d.LastError)
 		}
 		d.Told = true
@@ -199,7 +201,7 @@ func (h *Hub) tellOutcomes(tx store.Tx, p *store.Pathway, m *store.Message, ds [
 	if len(lost) > 0 {
 		author := h.aboutPost(p, prog, m, noticeNotDelivered, texts.T(h.o.Locale, "notices.undelivered-subject", nil),
 			texts.T(h.o.Locale, "notices.undelivered", map[string]any{"mail": mail, "pathway": string(p.Code)}),
-			h.names(p, prog, lost),
+			h.names(p, prog, lost), h.citizenRefused(failed),
 			texts.T(h.o.Locale, "notices.undelivered-next", nil), h.phone(p))
 		if err := h.queueNotice(tx, author); err != nil {
 			return err

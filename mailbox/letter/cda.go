@@ -193,9 +193,16 @@ func code(s string) string {
 	return s
 }
 
+// labelNames are other names of confidentiality words: those of the flags that
+// go with a transmission (MetaDMPMSS).
+var labelNames = map[string]string{"INVISIBLE_REP_LEGAUX": "INVISIBLE_REPRESENTANTS_LEGAUX"}
+
 // addLabel adds a confidentiality word.
 func addLabel(labels []string, label string) []string {
 	label = strings.ToUpper(code(label))
+	if name := labelNames[label]; name != "" {
+		label = name
+	}
 	if label == "" || len(labels) == maxLabels || slices.Contains(labels, label) {
 		return labels
 	}

@@ -58,6 +58,9 @@ func (a *archive) submission(lim ArchiveLimits) (*Submission, error) {
 			claimed[entry.name] = true
 			d.Patients = addPatient(d.Patients, m.patient)
 			setOnce(&d.Action, m.action)
+			for _, label := range m.labels {
+				d.Confidentiality = addLabel(d.Confidentiality, label)
+			}
 			s.Documents = append(s.Documents, d.Document)
 			if err := a.read(entry, &s.Documents[len(s.Documents)-1], lim); err != nil {
 				return nil, err

@@ -2,6 +2,7 @@ package letter
 
 import (
 	"io"
+	"slices"
 	"strings"
 )
 
@@ -23,6 +24,7 @@ type metadata struct {
 	uniqueID string
 	patient  Patient // of the submission set
 	action   string
+	labels   []string // confidentiality words of all its documents
 	docs     []metadataDoc
 }
 
@@ -101,6 +103,7 @@ func (m *metadata) readSet(set *element) {
 			if a := action(e); a != "" {
 				m.action = a
 			}
+			m.labels = addFlag(m.labels, e)
 		}
 	}
 }
@@ -118,6 +121,7 @@ func (d *metadataDoc) read(e *element, p *Patient) {
 			}
 		default:
 			setOnce(&d.Action, action(e))
+			d.Confidentiality = addFlag(d.Confidentiality, e)
 		}
 	case "externalidentifier":
 		switch externalKind(e) {
@@ -187,6 +191,23 @@ func action(slot *element) string {
 		return v
 	}
 	return ""
+}
+
+// addFlag reads a slot named like a word of JDV_J110 that says yes: the flags
+// of a transmission, which some generators copy into the metadata.
+func addFlag(labels []string, slot *element) []string {
+	name := strings.ToUpper(strings.TrimSpace(slot.attr("name")))
+	if full := labelNames[name]; full != "" {
+		name = full
+	}
+	if !slices.Contains(visibility, name) {
+		return labels
+	}
+	switch strings.ToUpper(strings.TrimSpace(firstValue(slot))) {
+	case "Y", "YES", "O", "OUI", "TRUE", "1":
+		return addLabel(labels, name)
+	}
+	return labels
 }
 
 // values gives the values of a slot.

@@ -434,3 +434,33 @@ func TestSampleCDA(t *testing.T) {
 		t.Errorf("only %d samples are CDA", read)
 	}
 }
+
+// Visibility comes as a classification, or as the flag of a transmission that a
+// generator copied into a slot, of the document or of the whole submission.
+func TestVisibilityWords(t *testing.T) {
+	flag := func(name, value string) string {
+		return `<rim:Slot name="` + name + `"><rim:ValueList><rim:Value>` + value + `</rim:Value></rim:ValueList></rim:Slot>`
+	}
+	for _, c := range []struct{ name, document, set, want string }{
+		{"none but the class's", "", "", "INVISIBLE_REPRESENTANTS_LEGAUX"},
+		{"a flag of the document", flag("MASQUE_PSOCIAL", "Y"), "", "MASQUE_PSOCIAL INVISIBLE_REPRESENTANTS_LEGAUX"},
+		{"in another spelling", flag("masque_pt", " oui "), "", "MASQUE_PT INVISIBLE_REPRESENTANTS_LEGAUX"},
+		{"one that says no", flag("MASQUE_PS", "N"), "", "INVISIBLE_REPRESENTANTS_LEGAUX"},
+		{"the short name, not twice", flag("INVISIBLE_REP_LEGAUX", "Y"), "", "INVISIBLE_REPRESENTANTS_LEGAUX"},
+		{"of the submission", "", flag("INVISIBLE_PATIENT", "1"), "INVISIBLE_REPRESENTANTS_LEGAUX INVISIBLE_PATIENT"},
+		{"a slot that is no word", flag("INVISIBLE_TOUS", "Y"), "", "INVISIBLE_REPRESENTANTS_LEGAUX"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			text := metadataText(zoeINS, extrinsic("D1", "DOC.PDF", "18748-4", zoeINS, c.document))
+			text = strings.Replace(text, `<rim:RegistryPackage id="set">`, `<rim:RegistryPackage id="set">`+c.set, 1)
+			b := zipped(t, entry{name: folder + "METADATA.XML", text: text}, entry{name: folder + "DOC.PDF", text: "%PDF-1.4"})
+			s, err := ReadXDM(bytes.NewReader(b), int64(len(b)), ArchiveLimits{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := strings.Join(s.Documents[0].Confidentiality, " "); got != c.want {
+				t.Errorf("%q, want %q", got, c.want)
+			}
+		})
+	}
+}
