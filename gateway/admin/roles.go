@@ -29,6 +29,7 @@ var needs = map[string][]Role{
 	"/v1/pathway/suspend": {Coordinator},
 	"/v1/pathway/close":   {Coordinator},
 	"/v1/pathway/reopen":  {Coordinator},
+	"/v1/pathway/erase":   {Coordinator},
 
 	"/v1/consent/record":   {Coordinator},
 	"/v1/consent/withdraw": {Coordinator},
@@ -78,6 +79,10 @@ var needs = map[string][]Role{
 	"/v1/audit/seen":   {Coordinator, Auditor},
 	"/v1/audit/verify": {Auditor, Operator},
 	"/v1/audit/head":   {Auditor, Operator},
+
+	"/v1/key/status":       {Auditor, Operator},
+	"/v1/key/rotate":       {Operator},
+	"/v1/key/forget-place": {Operator},
 
 	"/v1/directory/import": {Operator},
 	"/v1/directory/search": {Coordinator, Operator},
