@@ -396,5 +396,10 @@ type Tx interface {
 	// it stops at the first that stays, or after limit. What is left still
 	// verifies: where the chain now begins is stored with its head.
 	PurgeTraces(f Family, limit int, goes func(*Trace) bool) (Purged, error)
+	// PurgeNotices removes deliveries about no pathway that are over and for
+	// which goes is true. It looks at up to visit deliveries after one, of any
+	// kind, and gives the last it looked at ("": there are no more) and how many
+	// went. What belongs to a pathway goes with it alone.
+	PurgeNotices(after DeliveryID, visit int, goes func(*Delivery) bool) (last DeliveryID, gone int, err error)
 	PutSetting(name string, value []byte) error
 }

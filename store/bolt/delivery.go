@@ -243,3 +243,45 @@ func (t *tx) moveLive(id store.DeliveryID, old, is byte) error {
 	}
 	return nil
 }
+
+// PurgeNotices implements [store.Tx].
+func (t *tx) PurgeNotices(from store.DeliveryID, visit int, goes func(*store.Delivery) bool) (store.DeliveryID, int, error) {
+	var start []byte
+	if from != "" {
+		start = after(nil, []byte(from))
+	}
+	var gone [][]byte
+	var last store.DeliveryID
+	c := t.bucket(bucketDeliveries).Cursor()
+	for k, row := c.Seek(start); ; k, row = c.Next() {
+		if k == nil {
+			last = ""
+			break
+		}
+		if visit--; visit < 0 {
+			break
+		}
+		last = store.DeliveryID(k)
+		if !allZero(row, handleSize) {
+			continue // a pathway's, or a box's
+		}
+		d := new(store.Delivery)
+		if err := t.openOwned(bucketDeliveries, k, row, d); err != nil {
+			return last, 0, fmt.Errorf("purging notices: %w", err)
+		}
+		if d.Pathway == "" && liveness(d.State) == 0 && goes(d) {
+			gone = append(gone, append([]byte(nil), k...))
+		}
+	}
+	for _, k := range gone {
+		if err := t.drop(bucketDeliveries, k); err != nil {
+			return last, 0, fmt.Errorf("purging notices: %w", err)
+		}
+	}
+	return last, len(gone), nil
+}
+
+// allZero reports whether a row begins with n zero bytes.
+func allZero(row []byte, n int) bool {
+	return len(row) >= n && string(row[:n]) == string(make([]byte, n))
+}

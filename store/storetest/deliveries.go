@@ -92,3 +92,45 @@ func deliveryList(t *testing.T, b *bench) {
 		t.Errorf("figures %+v, %v: want 3 queued, 1 failed, the oldest two seconds later", st, err)
 	}
 }
+
+// noticesPurged: only what is about no pathway, over and wanted gone goes.
+func noticesPurged(t *testing.T, b *bench) {
+	p := b.pathway("bbbbbbb")
+	var all []*store.Delivery
+	for i := range 10 {
+		d := &store.Delivery{ID: store.DeliveryID(fmt.Sprintf("01n%02d", i)), Mailbox: "a@chu.example", Notice: []byte("text"), State: store.Sent, Created: noon.Add(time.Duration(i) * time.Hour)}
+		switch i {
+		case 2:
+			d.Pathway = p.Code
+		case 3:
+			d.State = store.Queued
+		case 4:
+			d.State = store.Failed
+		}
+		all = append(all, d)
+		b.commit(func(t store.Tx) error { return t.PutDelivery(d) })
+	}
+	old := func(d *store.Delivery) bool { return d.Created.Before(noon.Add(7 * time.Hour)) }
+	var after store.DeliveryID
+	gone, rounds := 0, 0
+	for {
+		b.commit(func(t store.Tx) error {
+			last, n, err := t.PurgeNotices(after, 4, old)
+			after, gone = last, gone+n
+			return err
+		})
+		if rounds++; after == "" {
+			break
+		}
+	}
+	if gone != 4 || rounds != 3 {
+		t.Errorf("%d went in %d rounds", gone, rounds)
+	}
+	b.reopen()
+	for i, d := range all {
+		_, err := read(b, func(v store.View) (*store.Delivery, error) { return v.Delivery(d.ID) })
+		if want := i == 0 || i == 1 || i == 5 || i == 6; errors.Is(err, store.ErrNotFound) != want {
+			t.Errorf("%s: %v", d.ID, err)
+		}
+	}
+}

@@ -110,6 +110,7 @@ func erasing(t *testing.T, b *bench) {
 		if err != nil || st.Pathways != 1 || st.Messages != 1 || st.Queued != 1 {
 			t.Errorf("figures: %+v, %v", st, err)
 		}
+		b.sound() // its traces are still found under it
 		b.reopen()
 	}
 }

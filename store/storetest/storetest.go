@@ -56,6 +56,7 @@ func Run(t *testing.T, fresh Fresh) {
 		{"draft reuse", draftReuse},
 		{"deliveries", deliveries},
 		{"delivery list", deliveryList},
+		{"notices purged", noticesPurged},
 		{"held", held},
 		{"held is filed", heldIsFiled},
 		{"held is dropped", heldIsDropped},
