@@ -48,6 +48,7 @@ type Options struct {
 	CitizenMax int64
 	Triage     TriageTimes
 	Retry      RetryTimes
+	Retention  RetentionTimes
 	// Boxes are those the hub has at operators. With Client everything leaves
 	// from them: the hub has no domain of its own in the trusted space.
 	Boxes  []OperatorBox

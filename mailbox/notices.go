@@ -36,6 +36,7 @@ const (
 	noticeFIN            = "fin"
 	noticeNotReplaced    = "not-replaced"
 	noticeDeleted        = "document-deleted"
+	noticeKept           = "retention-over"
 )
 
 // notice is a mail to one box. What it is about is given by ids.

@@ -161,6 +161,9 @@ func (h *Hub) save(tx store.Tx, p *store.Pathway) error {
 	if err := h.watchAge(tx, p); err != nil {
 		return err
 	}
+	if err := h.watchKept(tx, p); err != nil {
+		return err
+	}
 	if err := tx.PutPathway(p); err != nil {
 		return fmt.Errorf("writing pathway %s: %w", p.Code, err)
 	}

@@ -21,7 +21,7 @@ const (
 	laneTell    = "timer:tell"    // copies that failed, gathered for one notice
 	laneMerge   = "timer:merge"   // messages of a merged pathway
 	laneErase   = "timer:erase"   // pathways that are being erased
-	// and laneOfAge, of majority.go
+	// and laneOfAge, of majority.go; laneRetention and laneKept, of retention.go
 
 	lanePrefixTimer = "timer:"
 )
@@ -52,6 +52,9 @@ func (h *Hub) RunTimers(ctx context.Context) error {
 			if err := h.reviewAges(ctx); err != nil && ctx.Err() == nil {
 				h.log.Error("birthdays could not be looked through", "error", err)
 			}
+		}
+		if err := h.planRetention(ctx); err != nil && ctx.Err() == nil {
+			h.log.Error("the daily purge could not be planned", "error", err)
 		}
 		last = now
 		idle := timerIdle
@@ -141,6 +144,10 @@ func (h *Hub) workTimer(ctx context.Context, it store.Item) error {
 		err = h.mergeTimer(ctx, it)
 	case laneErase:
 		err = h.eraseTimer(ctx, it)
+	case laneRetention:
+		err = h.retentionTimer(ctx, it)
+	case laneKept:
+		err = h.keptTimer(ctx, it)
 	case laneOfAge:
 		err = h.ageTimer(ctx, it)
 	default:
