@@ -220,6 +220,11 @@ func (c *checker) keys() {
 			c.at(insideData, nil, "keys", "copies", i)
 		}
 	}
+	for i, place := range c.Audit.Heads {
+		if within(string(place), string(c.DataDir)) {
+			c.at(insideData, nil, "audit", "heads", i)
+		}
+	}
 	if c.Keys.HubKey == (Secret{}) {
 		c.at(missing, nil, "keys", "hub_key")
 	}

@@ -34,6 +34,24 @@ type Config struct {
 	Administrators []Administrator `toml:"administrator" fr:"Qui d'autre que le compte système du relais peut l'administrer, et pour quoi. Une section par personne ou service." en:"Who may administer the hub besides its own system user, and what for. One section per person or service."`
 	Metrics        Metrics         `toml:"metrics" fr:"Mesures au format Prometheus." en:"Figures in Prometheus format."`
 	Keys           Keys            `toml:"keys" fr:"Clés de chiffrement des données." en:"Keys the data is encrypted with."`
+	Log            Log             `toml:"log" fr:"Journal technique, en JSON sur la sortie d'erreur. Il ne contient ni identité ni contenu." en:"Technical journal, JSON on standard error. It holds neither identity nor content."`
+	TLS            TLS             `toml:"tls" fr:"Certificats du relais, et à qui il se fie." en:"The hub's certificates, and whom it trusts."`
+	Trust          Trust           `toml:"trust" fr:"Espace de confiance : la liste blanche nationale." en:"Trusted space: the national white list."`
+	Inbound        Inbound         `toml:"inbound" fr:"Réception du courrier des opérateurs (SMTP, RFC 5321)." en:"Mail in, from operators (SMTP, RFC 5321)."`
+	Submission     Submission      `toml:"submission" fr:"Dépôt de courrier par les comptes du relais (RFC 6409)." en:"Mail submission by accounts of the hub (RFC 6409)."`
+	IMAP           IMAP            `toml:"imap" fr:"Boîte structurée pour les logiciels de messagerie (RFC 9051)." en:"Structured mailbox for mail clients (RFC 9051)."`
+	Accounts       Accounts        `toml:"accounts" fr:"Comptes : connexion à la boîte structurée et au dépôt. Les mots de passe sont gardés sous forme d'empreinte Argon2id (RFC 9106)." en:"Accounts: logging in to the structured mailbox and to submission. Passwords are kept as Argon2id hashes (RFC 9106)."`
+	Clamd          Clamd           `toml:"clamd" fr:"Antivirus (ClamAV), facultatif : un message infecté est refusé ; sans réponse de clamd, rien n'est reçu. clamd écrit en clair ce qu'il examine dans son TemporaryDirectory : qu'il soit en mémoire (tmpfs)." en:"Antivirus (ClamAV), optional: an infected message is refused; while clamd does not answer nothing is taken. clamd writes what it scans, in clear, to its TemporaryDirectory: let that be in memory (tmpfs)."`
+	Outbound       Outbound        `toml:"outbound" fr:"Envoi des copies." en:"Sending of copies."`
+	Operators      []Operator      `toml:"operator" fr:"Une boîte que le relais tient chez un opérateur, comme client. Une section par boîte." en:"A box that the hub has at an operator, as a client. One section per box."`
+	Triage         Triage          `toml:"triage" fr:"Messages en attente d'une décision." en:"Messages that wait for a decision."`
+	Export         Export          `toml:"export" fr:"Archives IHE_XDM écrites par « relais parcours exporter » : ce qu'aucun document ne dit et que le logiciel qui les prend attend. Une valeur s'écrit code^libellé^OID de sa liste." en:"IHE_XDM archives written by \"relais pathway export\": what no document says and the software that takes them expects. A value is written code^label^OID of its list."`
+	Directory      Directory       `toml:"directory" fr:"Annuaire national des boîtes (relais directory import)." en:"The national directory of boxes (relais directory import)."`
+	Admin          Admin           `toml:"admin" fr:"Interface d'administration." en:"Admin interface."`
+	Metrics        Metrics         `toml:"metrics" fr:"Mesures au format Prometheus." en:"Figures in Prometheus format."`
+	Audit          Audit           `toml:"audit" fr:"Traces : qui a fait ou vu quoi (relais audit)." en:"Traces: who did or saw what (relais audit)."`
+	Retention      Retention       `toml:"retention" fr:"Durées de conservation. Ce que la loi demande de garder est gardé ; le reste part de lui-même, chaque jour, et chaque purge est tracée. 0s : pour toujours." en:"How long things are kept. What the law makes us keep is kept; the rest goes by itself, every day, and each purge is traced. 0s: for ever."`
+	Keys           Keys            `toml:"keys" fr:"Clés de chiffrement des données." en:"Keys the data is encrypted with."`
 
 	// File is where it was read from; relative paths have been resolved.
 	File string
@@ -207,6 +225,19 @@ type Administrator struct {
 // Metrics is the section [metrics].
 type Metrics struct {
 	Listen Listens `toml:"listen" fr:"Adresses d'écoute ; sans préfixe, HTTP sur la boucle locale. Vide : fermé." en:"Addresses to listen on; without prefix, HTTP on loopback. Empty: off."`
+}
+
+// Audit is the section [audit].
+type Audit struct {
+	Heads []Path   `toml:"heads" fr:"Dossiers hors de cette machine, ou au moins hors de data_dir, où une attestation signée des traces est écrite, un fichier par jour. Avec elle, relais audit verify --against prouve que rien n'a été retiré, même si tout data_dir est remis à un état plus ancien." en:"Folders off this machine, or at least outside data_dir, to which a signed statement of the traces is written, a file a day. With it relais audit verify --against proves that nothing was taken away, even if all of data_dir is put back to an older state."`
+	Every Duration `toml:"every" default:"1h" min:"1m" fr:"Intervalle entre deux attestations." en:"Time from one statement to the next."`
+}
+
+// Retention is the section [retention].
+type Retention struct {
+	Technical Duration `toml:"technical" default:"365d" fr:"Traces techniques, et avis du relais qui ne concernent aucun parcours (CNIL : de 6 mois à 1 an)." en:"Technical traces, and notices of the hub about no pathway (CNIL: 6 months to 1 year)."`
+	Record    Duration `toml:"record" default:"7305d" fr:"Traces applicatives, et parcours à partir de sa clôture : comme le dossier médical, 20 ans (CSP R.1112-7). Les traces d'un parcours encore là restent avec lui ; un parcours clos n'est jamais effacé par le relais seul : il demande." en:"Application traces, and a pathway from its closing: as the medical record, 20 years (CSP R.1112-7). Traces of a pathway that is still here stay with it; a closed pathway is never erased by the hub alone: it asks."`
+	UntilAge  int      `toml:"until_age" default:"28" min:"0" max:"150" fr:"Ce qui concerne un enfant est gardé au moins jusqu'à cet âge, en années (CSP R.1112-7 : 28 ans)." en:"What is about a child is kept at least until this age, in years (CSP R.1112-7: 28)."`
 }
 
 // Keys is the section [keys].

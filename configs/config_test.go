@@ -93,6 +93,8 @@ func TestParse(t *testing.T) {
 			Practice: configs.Coded{Code: "AMBULATOIRE", Label: "Ambulatoire", System: "1.2.250.1.213.1.1.4.9"},
 			Untyped:  "34120-6", Class: "10",
 		},
+		Audit:     configs.Audit{Every: configs.Duration(time.Hour)},
+		Retention: configs.Retention{Technical: configs.Duration(365 * 24 * time.Hour), Record: configs.Duration(7305 * 24 * time.Hour), UntilAge: 28},
 		Directory: configs.Directory{MaxShrink: 20, MaxAge: configs.Duration(30 * 24 * time.Hour)},
 		Admin:     configs.Admin{Socket: "/etc/relais/data/admin.sock"},
 		Keys: configs.Keys{

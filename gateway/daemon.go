@@ -90,6 +90,7 @@ type daemon struct {
 	outbound   *outbound.Relay
 	admin      *admin.Server
 	metrics    *metrics
+	heads      *heads
 	antivirus  *antivirus                  // nil: none
 	accesses   map[string]*operator.Access // by name of the [[operator]] box
 	boxes      []*operator.Poller
@@ -122,6 +123,7 @@ func (d *daemon) open() error {
 	d.metrics = newMetrics()
 	d.antivirus = newAntivirus(d.cfg, d.metrics)
 	d.hub = mailbox.New(d.hubOptions())
+	d.heads = d.newHeads()
 	return d.build()
 }
 
@@ -212,6 +214,7 @@ func (d *daemon) run(ctx context.Context) error {
 	for _, l := range d.listeners.metrics {
 		g.Go(func() error { return d.served("metrics", d.metrics.serve(running, l)) })
 	}
+	g.Go(func() error { d.heads.run(running); return nil })
 	g.Go(func() error { d.reloads(running); return nil })
 	d.sayReady(running)
 	g.Go(func() error {

@@ -91,6 +91,9 @@ func (d *daemon) hubOptions() mailbox.Options {
 			Alert: time.Duration(c.Triage.Alert), UrgentAlert: time.Duration(c.Triage.UrgentAlert),
 			GiveUp: time.Duration(c.Triage.GiveUp),
 		},
+		Retention: mailbox.RetentionTimes{
+			Technical: time.Duration(c.Retention.Technical), Record: time.Duration(c.Retention.Record), UntilAge: c.Retention.UntilAge,
+		},
 		Retry: mailbox.RetryTimes{Steps: steps, GiveUp: time.Duration(c.Outbound.GiveUp)},
 		XDM: letter.XDMCodes{
 			Content: letter.Coded(c.Export.Content), Facility: letter.Coded(c.Export.Facility), Practice: letter.Coded(c.Export.Practice),

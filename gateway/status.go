@@ -41,6 +41,9 @@ func (d *daemon) status(ctx context.Context) (admin.Status, error) {
 		Accounts:     admin.Accounts{Sessions: d.hub.Sessions(), Slowed: d.hub.LoginsSlowed()},
 		Certificates: []admin.Certificate{}, Warnings: []string{},
 	}
+	if s.Retention, err = d.hub.Retention(ctx); err != nil {
+		return admin.Status{}, err
+	}
 	d.trusted(&s)
 	d.antivirus.tell(ctx, &s)
 	d.tellBoxes(&s)
@@ -118,6 +121,9 @@ func (d *daemon) tellKeys(ctx context.Context, s *admin.Status) error {
 
 // warn lists what somebody should look into.
 func (d *daemon) warn(s *admin.Status) {
+	for place, since := range d.heads.behind() {
+		s.Warnings = append(s.Warnings, d.text("status.heads-behind", map[string]any{"place": place, "since": texts.DateTime(d.cfg.Locale, since)}))
+	}
 	if s.Antivirus.Active && !s.Antivirus.Reachable {
 		s.Warnings = append(s.Warnings, d.text("status.antivirus-away", nil))
 	}

@@ -59,7 +59,7 @@ func TestOldDirectory(t *testing.T) {
 // Warnings are whole sentences in the hub's language.
 func TestWarningsAreTranslated(t *testing.T) {
 	for _, l := range texts.Locales() {
-		d := &daemon{cfg: &configs.Config{Locale: l, Directory: configs.Directory{MaxAge: configs.Duration(30 * 24 * time.Hour)}}}
+		d := &daemon{heads: new(heads), cfg: &configs.Config{Locale: l, Directory: configs.Directory{MaxAge: configs.Duration(30 * 24 * time.Hour)}}}
 		was := time.Now().AddDate(0, -2, 0)
 		s := admin.Status{
 			Directory:    admin.Directory{Imported: &was},

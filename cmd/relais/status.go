@@ -2,12 +2,15 @@ package main
 
 import (
 	"context"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/relais-sante/relais/gateway/admin"
+	"github.com/relais-sante/relais/mailbox"
 	"github.com/relais-sante/relais/mailbox/texts"
 )
 
@@ -64,6 +67,7 @@ func (c *cli) status(s admin.Status) {
 		texts.ID("cli.col-white-list"), list,
 		texts.ID("cli.col-antivirus"), texts.T(c.locale, antivirus, nil),
 		texts.ID("directory.col-directory"), c.directoryState(s.Directory),
+		texts.ID("traces.col-kept"), c.retention(s.Retention),
 		texts.ID("cli.col-store"), texts.T(c.locale, "cli.store-state", map[string]any{
 			"pathways": texts.T(c.locale, "cli.pathways", map[string]any{"n": s.Store.Pathways}),
 			"messages": texts.T(c.locale, "cli.messages", map[string]any{"n": s.Store.Messages}),
@@ -106,4 +110,23 @@ func (c *cli) operatorBox(b admin.OperatorBox) string {
 		text += ", " + texts.T(c.locale, "operator.asides", map[string]any{"n": b.Aside})
 	}
 	return text
+}
+
+// retention says from when on traces are kept, and what went last.
+func (c *cli) retention(r mailbox.RetentionView) string {
+	day := func(t *time.Time) string {
+		if t == nil {
+			return "—"
+		}
+		return c.day(*t)
+	}
+	said := []string{texts.T(c.locale, "traces.kept", map[string]any{"application": day(r.OldestApplication), "technical": day(r.OldestTechnical)})}
+	for _, kind := range slices.Sorted(maps.Keys(r.Purged)) {
+		gone := r.Purged[kind]
+		said = append(said, texts.T(c.locale, texts.ID("traces.gone-"+kind), map[string]any{"n": gone.Count, "date": c.day(gone.At)}))
+	}
+	if r.PausedUntil != nil {
+		said = append(said, texts.T(c.locale, "traces.paused", map[string]any{"date": c.day(*r.PausedUntil)}))
+	}
+	return strings.Join(said, " · ")
 }

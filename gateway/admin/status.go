@@ -3,6 +3,8 @@ package admin
 import (
 	"context"
 	"time"
+
+	"github.com/relais-sante/relais/mailbox"
 )
 
 // StatusSource tells how the daemon is; whoever assembles it supplies one.
@@ -35,6 +37,8 @@ type Status struct {
 	Operators         []OperatorBox `json:"operators"`
 	Directory         Directory     `json:"directory"`
 	Store             Store         `json:"store"`
+	// Retention: the oldest traces kept, what was purged last.
+	Retention mailbox.RetentionView `json:"retention"`
 	// Warnings are conditions somebody should look into, in the hub's language.
 	Warnings []string `json:"warnings"`
 }
