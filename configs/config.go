@@ -33,22 +33,6 @@ type Config struct {
 	Admin          Admin           `toml:"admin" fr:"Interface d'administration." en:"Admin interface."`
 	Administrators []Administrator `toml:"administrator" fr:"Qui d'autre que le compte système du relais peut l'administrer, et pour quoi. Une section par personne ou service." en:"Who may administer the hub besides its own system user, and what for. One section per person or service."`
 	Metrics        Metrics         `toml:"metrics" fr:"Mesures au format Prometheus." en:"Figures in Prometheus format."`
-	Keys           Keys            `toml:"keys" fr:"Clés de chiffrement des données." en:"Keys the data is encrypted with."`
-	Log            Log             `toml:"log" fr:"Journal technique, en JSON sur la sortie d'erreur. Il ne contient ni identité ni contenu." en:"Technical journal, JSON on standard error. It holds neither identity nor content."`
-	TLS            TLS             `toml:"tls" fr:"Certificats du relais, et à qui il se fie." en:"The hub's certificates, and whom it trusts."`
-	Trust          Trust           `toml:"trust" fr:"Espace de confiance : la liste blanche nationale." en:"Trusted space: the national white list."`
-	Inbound        Inbound         `toml:"inbound" fr:"Réception du courrier des opérateurs (SMTP, RFC 5321)." en:"Mail in, from operators (SMTP, RFC 5321)."`
-	Submission     Submission      `toml:"submission" fr:"Dépôt de courrier par les comptes du relais (RFC 6409)." en:"Mail submission by accounts of the hub (RFC 6409)."`
-	IMAP           IMAP            `toml:"imap" fr:"Boîte structurée pour les logiciels de messagerie (RFC 9051)." en:"Structured mailbox for mail clients (RFC 9051)."`
-	Accounts       Accounts        `toml:"accounts" fr:"Comptes : connexion à la boîte structurée et au dépôt. Les mots de passe sont gardés sous forme d'empreinte Argon2id (RFC 9106)." en:"Accounts: logging in to the structured mailbox and to submission. Passwords are kept as Argon2id hashes (RFC 9106)."`
-	Clamd          Clamd           `toml:"clamd" fr:"Antivirus (ClamAV), facultatif : un message infecté est refusé ; sans réponse de clamd, rien n'est reçu. clamd écrit en clair ce qu'il examine dans son TemporaryDirectory : qu'il soit en mémoire (tmpfs)." en:"Antivirus (ClamAV), optional: an infected message is refused; while clamd does not answer nothing is taken. clamd writes what it scans, in clear, to its TemporaryDirectory: let that be in memory (tmpfs)."`
-	Outbound       Outbound        `toml:"outbound" fr:"Envoi des copies." en:"Sending of copies."`
-	Operators      []Operator      `toml:"operator" fr:"Une boîte que le relais tient chez un opérateur, comme client. Une section par boîte." en:"A box that the hub has at an operator, as a client. One section per box."`
-	Triage         Triage          `toml:"triage" fr:"Messages en attente d'une décision." en:"Messages that wait for a decision."`
-	Export         Export          `toml:"export" fr:"Archives IHE_XDM écrites par « relais parcours exporter » : ce qu'aucun document ne dit et que le logiciel qui les prend attend. Une valeur s'écrit code^libellé^OID de sa liste." en:"IHE_XDM archives written by \"relais pathway export\": what no document says and the software that takes them expects. A value is written code^label^OID of its list."`
-	Directory      Directory       `toml:"directory" fr:"Annuaire national des boîtes (relais directory import)." en:"The national directory of boxes (relais directory import)."`
-	Admin          Admin           `toml:"admin" fr:"Interface d'administration." en:"Admin interface."`
-	Metrics        Metrics         `toml:"metrics" fr:"Mesures au format Prometheus." en:"Figures in Prometheus format."`
 	Audit          Audit           `toml:"audit" fr:"Traces : qui a fait ou vu quoi (relais audit)." en:"Traces: who did or saw what (relais audit)."`
 	Retention      Retention       `toml:"retention" fr:"Durées de conservation. Ce que la loi demande de garder est gardé ; le reste part de lui-même, chaque jour, et chaque purge est tracée. 0s : pour toujours." en:"How long things are kept. What the law makes us keep is kept; the rest goes by itself, every day, and each purge is traced. 0s: for ever."`
 	Keys           Keys            `toml:"keys" fr:"Clés de chiffrement des données." en:"Keys the data is encrypted with."`
