@@ -11,7 +11,7 @@ import (
 	"github.com/relais-sante/relais/store"
 )
 
-var tracedAction = regexp.MustCompile(`"((?:pathway|consent|team|mailbox|thread|message|triage|queue|delivery|rules|directory|account|audit|retention)\.[a-z-]+)"`)
+var tracedAction = regexp.MustCompile(`"((?:pathway|consent|team|mailbox|thread|message|triage|queue|delivery|rules|directory|account|audit|retention|majority|key)\.[a-z-]+)"`)
 
 // Every action that the hub traces has its words in both languages.
 func TestActionsHaveWords(t *testing.T) {
