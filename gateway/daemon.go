@@ -94,6 +94,7 @@ type daemon struct {
 	antivirus  *antivirus                  // nil: none
 	accesses   map[string]*operator.Access // by name of the [[operator]] box
 	boxes      []*operator.Poller
+	sending    *outbound.Submission // nil: not by operators' boxes
 
 	listeners listeners
 	ready     atomic.Bool

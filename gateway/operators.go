@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/relais-sante/relais/gateway/admin"
@@ -71,7 +72,9 @@ func (d *daemon) submission(r outbound.Resolver) (*outbound.Submission, error) {
 			Name: o.Name, Server: o.SMTP, Access: d.accesses[o.Name], ByCertificate: o.ByCertificate(),
 		})
 	}
-	return outbound.NewSubmission(boxes, r)
+	var err error
+	d.sending, err = outbound.NewSubmission(boxes, r)
+	return d.sending, err
 }
 
 // vault keeps a refresh token among the sealed settings of the store.
@@ -122,9 +125,29 @@ func (d *daemon) tellBoxes(s *admin.Status) {
 			s.Warnings = append(s.Warnings, d.text("operator.unmarked", map[string]any{"box": b.Name, "fault": fault}))
 		}
 	}
+	d.tellSending(s)
 	for _, o := range d.cfg.Operators {
 		if cert := d.accesses[o.Name].Certificate(); cert != nil && o.Cert != d.cfg.TLS.ClientCert {
 			s.Certificates = append(s.Certificates, admin.Certificate{Use: "operator", Subject: cert.Subject.String(), NotAfter: cert.NotAfter})
+		}
+	}
+}
+
+// tellSending writes into the status of the boxes what keeps mail from leaving.
+func (d *daemon) tellSending(s *admin.Status) {
+	if d.sending == nil {
+		return
+	}
+	for _, h := range d.sending.Health() {
+		i := slices.IndexFunc(s.Operators, func(b admin.OperatorBox) bool { return b.Name == h.Box })
+		if h.Trouble == "" || i < 0 {
+			continue
+		}
+		s.Operators[i].Trouble, s.Operators[i].TroubleSince = h.Trouble, when(h.Since)
+		if h.Trouble == outbound.TroubleLogin || time.Since(h.Since) > awayAfter {
+			s.Warnings = append(s.Warnings, d.text("operator.cannot-send", map[string]any{
+				"box": h.Box, "reason": d.text(texts.ID("cli.reason-"+h.Trouble), nil),
+			}))
 		}
 	}
 }

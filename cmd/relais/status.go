@@ -106,6 +106,9 @@ func (c *cli) operatorBox(b admin.OperatorBox) string {
 	if b.Waiting > 0 {
 		text += ", " + texts.T(c.locale, "operator.waiting", map[string]any{"n": b.Waiting})
 	}
+	if b.Trouble != "" {
+		text += ", " + texts.T(c.locale, "operator.not-sending", map[string]any{"duration": c.ago(b.TroubleSince), "reason": c.lastError(b.Trouble)})
+	}
 	if b.Aside > 0 {
 		text += ", " + texts.T(c.locale, "operator.asides", map[string]any{"n": b.Aside})
 	}

@@ -96,6 +96,10 @@ type OperatorBox struct {
 	// Fault is the class of the last one; it may be over. Empty: none yet.
 	Fault   string     `json:"fault"`
 	FaultAt *time.Time `json:"fault_at"`
+	// Trouble is why nothing can be sent from it (client mode), in the words of
+	// the queue; empty: none known.
+	Trouble      string     `json:"trouble"`
+	TroubleSince *time.Time `json:"trouble_since"`
 }
 
 // Accounts counts sessions that are open, and accounts that must wait after

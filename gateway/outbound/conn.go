@@ -43,7 +43,7 @@ func (r *Relay) connect(ctx context.Context, to Target) (*conn, *failure) {
 	ctx, cancel := context.WithTimeout(ctx, r.o.Timeouts.Connect)
 	defer cancel()
 	c, failed := r.reachAny(ctx, to)
-	if r.client != nil {
+	if r.client != nil && failed != nil {
 		r.client.note(to, failed)
 	}
 	return c, failed

@@ -243,6 +243,9 @@ func (r *Relay) freeSlot(p *peer) {
 // ended takes note of an attempt that reached the peer.
 func (r *Relay) ended(l *lane, job mailbox.Job, mail *mailbox.Outgoing, v verdict) {
 	r.metrics.took(v.Outcome, v.took)
+	if r.client != nil {
+		r.client.ended(l.to, v)
+	}
 	switch {
 	case v.Kind == mailbox.OutcomeSent:
 		r.metrics.bytes.Add(float64(mail.Size))

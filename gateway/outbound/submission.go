@@ -63,7 +63,7 @@ type submitter struct {
 	turn chan struct{}
 
 	mu      sync.Mutex
-	trouble string // reason of the last connection; empty: it worked
+	trouble string // why nothing could be sent lately; empty: something could
 	since   time.Time
 }
 
@@ -115,10 +115,14 @@ func (s *Submission) Verify(cs tls.ConnectionState, hop Hop, to Target) error {
 	return s.boxes[to.Box].Access.Verify(cs, hop.Host)
 }
 
-// Health is how the last connection of a box went.
+// TroubleLogin is the trouble of a box whose login, or whose right to send in its
+// own name, is refused: somebody has to put it right.
+const TroubleLogin = reasonLogin
+
+// Health is how sending from a box goes.
 type Health struct {
 	Box     string
-	Trouble string    // our word for it; empty: it worked, or none was made
+	Trouble string    // our word for why nothing can be sent; empty: none known
 	Since   time.Time // of the trouble
 }
 
@@ -133,7 +137,18 @@ func (s *Submission) Health() []Health {
 	return all
 }
 
-// note keeps how a connection went; nil: well.
+// ended keeps what an attempt says of the box it was made from: what is answered
+// about a copy shows that the box may send.
+func (s *Submission) ended(to Target, v verdict) {
+	switch {
+	case v.Reason == reasonLogin:
+		s.note(to, &failure{stageMail, v.cause})
+	case v.Code != 0 && !v.strike:
+		s.note(to, nil)
+	}
+}
+
+// note keeps what is wrong; nil: nothing.
 func (s *Submission) note(to Target, failed *failure) {
 	b := s.boxes[to.Box]
 	if b == nil || failed != nil && errors.Is(failed, context.Canceled) { // the hub stops

@@ -234,11 +234,19 @@ func TestOwnTrouble(t *testing.T) {
 		q := newQueue()
 		q.box = "pon"
 		q.retry = func(int) time.Duration { return time.Hour }
-		o := quick(q, submissionTo(t, s, op.addr(), configs.STARTTLS, func(o *configs.Operator) { o.Auth = "certificate" }))
+		route := submissionTo(t, s, op.addr(), configs.STARTTLS, func(o *configs.Operator) { o.Auth = "certificate" })
+		o := quick(q, route)
 		o.Trust = s.guard
 		_, stop := start(t, o)
 		out := q.first(t, q.add("roux@chu.example"))
 		stop()
+		trouble := ""
+		if strings.HasSuffix(tt.want, "login") {
+			trouble = "login"
+		}
+		if h := route.Health()[0]; h.Trouble != trouble {
+			t.Errorf("%s: %s: health %+v", tt.verb, tt.says, h)
+		}
 		if got := string(out.Kind) + " " + out.Reason; got != tt.want {
 			t.Errorf("%s: %s (silent %v): %s, want %s", tt.verb, tt.says, tt.silent, got, tt.want)
 		}
