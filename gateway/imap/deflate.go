@@ -55,7 +55,7 @@ func (c *conn) doCompress(p *parser) reply {
 		// What the client sent after the command is compressed already.
 		ahead := append([]byte(nil), c.in.unread()...)
 		c.in.r, c.in.w = 0, 0
-		c.source = flate.NewReader(&rest{first: ahead, then: c})
+		c.source = newInflater(&rest{first: ahead, then: c})
 	}
 	return ok()
 }
