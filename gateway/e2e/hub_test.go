@@ -73,6 +73,7 @@ type settings struct {
 	tls      string // further lines of [tls]
 	inbound  string // of [inbound]
 	outbound string // of [outbound]
+	keys     string // of [keys]
 	rest     string // whole sections
 }
 
@@ -106,7 +107,8 @@ nil = "DEV000000"
 hub_key = "file:keys/hub.key"
 epoch_dir = "keys/epochs"
 %s
-`, domain, s.tls, s.mutual, s.inbound, s.outbound, s.rest)
+%s
+`, domain, s.tls, s.mutual, s.inbound, s.outbound, s.keys, s.rest)
 	if err := os.WriteFile(h.config, []byte(toml), 0o600); err != nil {
 		t.Fatal(err)
 	}
