@@ -23,6 +23,7 @@ import (
 	"io"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/relais-sante/relais/mailbox/directory"
@@ -100,7 +101,9 @@ type Hub struct {
 	store   store.Store
 	log     *slog.Logger
 	ids     idSource
-	erasing sync.Mutex // one erasure at a time: each begins an epoch
+	agesDue atomic.Bool // a birthday is to be looked at now
+	agesAt  time.Time   // when they last were; the timers' own
+	erasing sync.Mutex  // one erasure at a time: each begins an epoch
 
 	logins   *logins
 	sessions sessions

@@ -16,17 +16,19 @@ import (
 // Coming of age. From the 18th birthday on parents see nothing more, until the
 // patient has consented to each of them (CSP L.1110-4; Code civil, art. 414).
 // The rights function reads this from the birth date and the clock, so that
-// neither a stop of the hub nor a clock put right leaves a gap. A timer does
-// what needs doing by itself: coordinators are warned ahead, copies that wait
-// for the family are cancelled on the day.
+// neither a stop of the hub nor a clock put right leaves a gap. What needs doing
+// by itself is done within the hour: coordinators are warned ahead, copies that
+// wait for the family are cancelled on the day. No item of the queue stands for
+// it: when those are due is on disk in clear, and would tell the birth date.
 
 const (
-	laneOfAge   = "timer:of-age"
 	majorityAge = 18
 	ageWarning  = 90 // days before
 	// settling is how long a new pathway without a coordinator waits for one
 	// before the desk is warned in their place.
 	settling = 7 * 24 * time.Hour
+	// reviewEvery is how often birthdays are looked through.
+	reviewEvery = time.Hour
 )
 
 // ofAgeAt is the beginning of the 18th birthday; zero: not known.
@@ -97,64 +99,40 @@ func ageStep(p *store.Pathway, now time.Time) (time.Time, bool) {
 	return day, true
 }
 
-// watchAge sets the timer that the state of a pathway asks for, and notes when
-// it is due; the caller saves p. A patient who is of age at inclusion needs
-// none: parents who join wait for a consent.
-func (h *Hub) watchAge(tx store.Tx, p *store.Pathway) error {
+// watchAge notes in a pathway, which the caller saves, when something is to be
+// done about its patient's coming of age. A patient who is of age at inclusion
+// needs nothing: parents who join wait for a consent.
+func (h *Hub) watchAge(p *store.Pathway) {
 	now := h.o.Now()
 	if day := ofAgeAt(p); p.OfAge == (store.OfAge{}) && !day.IsZero() && !now.Before(day) && !p.Created.Before(day) {
 		p.OfAge = store.OfAge{Day: day.Format(time.DateOnly), Done: now}
 	}
-	item := store.Item{ID: store.ItemID("of-age." + string(p.Code)), Lane: laneOfAge, Pathway: p.Code}
-	var ok bool
-	item.Due, ok = ageStep(p, now)
-	if again := p.OfAge.Asked.Add(24 * time.Hour); ok && item.Due.Before(again) && now.Before(again) && !h.coordinated(p, now) {
-		item.Due = again
+	due, ok := ageStep(p, now)
+	if again := p.OfAge.Asked.Add(24 * time.Hour); ok && due.Before(again) && now.Before(again) && !h.coordinated(p, now) {
+		due = again
 	}
-	switch {
-	case !ok && p.OfAge.Next.IsZero(), ok && p.OfAge.Next.Equal(item.Due):
-		return nil
-	case !ok:
-		p.OfAge.Next = time.Time{}
-		old, err := tx.Item(item.ID)
-		if errors.Is(err, store.ErrNotFound) {
-			return nil
-		}
-		if err != nil {
-			return fmt.Errorf("reading a timer: %w", err)
-		}
-		item = *old
-		item.Token = 0
-		return tx.DropItem(item)
+	p.OfAge.Next = due
+	if ok && !due.After(now) {
+		h.agesDue.Store(true)
 	}
-	p.OfAge.Next = item.Due
-	if err := tx.PutItem(item); err != nil {
-		return fmt.Errorf("setting a timer: %w", err)
-	}
-	return nil
 }
 
-// ageTimer warns of a coming birthday, or follows it.
-func (h *Hub) ageTimer(ctx context.Context, it store.Item) error {
+// ageDue warns of a coming birthday, or follows it.
+func (h *Hub) ageDue(ctx context.Context, code store.PathwayCode) error {
 	return h.change(ctx, func(tx store.Tx) error {
-		if err := tx.DropItem(it); err != nil {
-			return err
-		}
-		p, err := tx.Pathway(it.Pathway)
+		p, err := tx.Pathway(code)
 		if errors.Is(err, store.ErrNotFound) {
 			return nil
 		}
 		if err != nil {
-			return fmt.Errorf("reading pathway %s: %w", it.Pathway, err)
+			return fmt.Errorf("reading pathway %s: %w", code, err)
 		}
 		prog, err := h.programme(p.Programme)
 		if err != nil {
 			return err
 		}
 		now := h.o.Now()
-		p.OfAge.Next = time.Time{} // the item is gone
-		due, ok := ageStep(p, now)
-		if ok && !due.After(now) {
+		if due, ok := ageStep(p, now); ok && !due.After(now) && !p.OfAge.Next.After(now) {
 			if err := h.ageStepDue(tx, p, prog, now); err != nil {
 				return err
 			}
@@ -232,30 +210,40 @@ func (h *Hub) tellStaff(tx store.Tx, p *store.Pathway, prog *rules.Programme, n 
 	return true, h.toDesk(tx, n)
 }
 
-// reviewAges sets the timers that are missing: of pathways that a version
-// before this one kept, or that a wrong clock did too early.
+// agesReviewed looks birthdays through if it is time: each hour, at a start, when
+// one is due already, and when the clock was put back, since what a wrong clock
+// did too early is looked at again.
+func (h *Hub) agesReviewed(ctx context.Context) {
+	now := h.o.Now().Round(0)
+	soon := h.agesDue.Swap(false)
+	if last := h.agesAt; !soon && !last.IsZero() && now.Before(last.Add(reviewEvery)) && !now.Before(last.Add(-reviewEvery)) {
+		return
+	}
+	h.agesAt = now
+	if err := h.reviewAges(ctx); err != nil && ctx.Err() == nil {
+		h.log.Error("birthdays could not be looked through", "error", err)
+	}
+}
+
+// reviewAges does what is due about the birthdays of all pathways.
 func (h *Hub) reviewAges(ctx context.Context) error {
-	var missing []store.PathwayCode
+	var due []store.PathwayCode
+	now := h.o.Now()
 	err := h.eachPathway(ctx, "", func(p *store.Pathway) bool {
-		if due, ok := ageStep(p, h.o.Now()); ok && !p.OfAge.Next.Equal(due) {
-			missing = append(missing, p.Code)
+		step, ok := ageStep(p, now)
+		if ok && (!p.OfAge.Next.Equal(step) || !step.After(now)) && !(p.OfAge.Next.After(now) && p.OfAge.Next.Equal(p.OfAge.Asked.Add(24*time.Hour))) {
+			due = append(due, p.Code)
 		}
 		return true
 	})
 	if err != nil {
 		return err
 	}
-	for _, code := range missing {
-		err := h.change(ctx, func(tx store.Tx) error {
-			p, err := tx.Pathway(code)
-			if err != nil {
-				return err
-			}
-			return h.save(tx, p)
-		})
-		if err != nil && !errors.Is(err, store.ErrNotFound) {
-			return fmt.Errorf("setting the timer of pathway %s: %w", code, err)
+	var failed error
+	for _, code := range due {
+		if err := h.ageDue(ctx, code); err != nil {
+			failed = errors.Join(failed, fmt.Errorf("coming of age in pathway %s: %w", code, err))
 		}
 	}
-	return nil
+	return failed
 }

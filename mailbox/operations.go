@@ -158,9 +158,7 @@ func memberNamed(p *store.Pathway, id string) (*store.Member, error) {
 // save writes a pathway that was changed.
 func (h *Hub) save(tx store.Tx, p *store.Pathway) error {
 	p.Changed = h.o.Now()
-	if err := h.watchAge(tx, p); err != nil {
-		return err
-	}
+	h.watchAge(p)
 	if err := h.watchKept(tx, p); err != nil {
 		return err
 	}

@@ -21,7 +21,7 @@ const (
 	laneTell    = "timer:tell"    // copies that failed, gathered for one notice
 	laneMerge   = "timer:merge"   // messages of a merged pathway
 	laneErase   = "timer:erase"   // pathways that are being erased
-	// and laneOfAge, of majority.go; laneRetention and laneKept, of retention.go
+	// and laneRetention and laneKept, of retention.go
 
 	lanePrefixTimer = "timer:"
 )
@@ -38,7 +38,6 @@ func (h *Hub) RunTimers(ctx context.Context) error {
 	triage, other := h.store.Wake(laneTriage), h.store.Wake(lanePrefixTimer)
 	wait := time.NewTimer(0)
 	defer wait.Stop()
-	var last time.Time // of the wall: what a wrong clock did too early is looked at again
 	for {
 		select {
 		case <-ctx.Done():
@@ -47,16 +46,9 @@ func (h *Hub) RunTimers(ctx context.Context) error {
 		case <-other:
 		case <-wait.C:
 		}
-		now := h.o.Now().Round(0)
-		if last.IsZero() || now.Before(last.Add(-time.Hour)) {
-			if err := h.reviewAges(ctx); err != nil && ctx.Err() == nil {
-				h.log.Error("birthdays could not be looked through", "error", err)
-			}
-		}
 		if err := h.planRetention(ctx); err != nil && ctx.Err() == nil {
 			h.log.Error("the daily purge could not be planned", "error", err)
 		}
-		last = now
 		idle := timerIdle
 		next, err := h.workTimers(ctx)
 		switch {
@@ -74,6 +66,7 @@ func (h *Hub) RunTimers(ctx context.Context) error {
 // workTimers does everything that is due, and says when more will be (zero: not
 // known yet).
 func (h *Hub) workTimers(ctx context.Context) (time.Time, error) {
+	h.agesReviewed(ctx)
 	for {
 		var items []store.Item
 		err := h.change(ctx, func(tx store.Tx) error {
@@ -148,8 +141,6 @@ func (h *Hub) workTimer(ctx context.Context, it store.Item) error {
 		err = h.retentionTimer(ctx, it)
 	case laneKept:
 		err = h.keptTimer(ctx, it)
-	case laneOfAge:
-		err = h.ageTimer(ctx, it)
 	default:
 		err = errNoTimer
 	}
