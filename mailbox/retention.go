@@ -382,8 +382,18 @@ func (h *Hub) watchKept(tx store.Tx, p *store.Pathway) error {
 	if until.IsZero() {
 		return tx.DropItem(*it)
 	}
-	it.Due = until
+	it.Due = keptAgain(h.o.Now(), until)
 	return tx.PutItem(*it)
+}
+
+// keptAgain is when a closed pathway is looked at next. The end of its time may
+// follow from the birth date, which neither a due time, on disk in clear, nor a
+// trace may tell: so it is looked at each month.
+func keptAgain(now, until time.Time) time.Time {
+	if now.Before(until) {
+		return now.AddDate(0, 1, 0)
+	}
+	return now
 }
 
 // keptTimer asks for the erasure of a pathway whose time is over.
@@ -404,7 +414,7 @@ func (h *Hub) keptTimer(ctx context.Context, it store.Item) error {
 		if err != nil {
 			return err
 		}
-		it.Due = until
+		it.Due = keptAgain(now, until)
 		switch {
 		case now.Before(until):
 		case st.Looked.IsZero() || now.Sub(st.Looked) > maxStep || now.Sub(st.Steady) < steadyFor:
@@ -434,5 +444,5 @@ func (h *Hub) askErasure(tx store.Tx, p *store.Pathway, until time.Time) error {
 			return err
 		}
 	}
-	return h.trace(tx, hubActor, "retention.over", p.Code, "", outcomeDone, map[string]string{"until": until.UTC().Format(time.DateOnly)})
+	return h.trace(tx, hubActor, "retention.over", p.Code, "", outcomeDone, nil)
 }

@@ -31,11 +31,6 @@ var needs = map[string][]Role{
 	"/v1/pathway/reopen":  {Coordinator},
 	"/v1/pathway/erase":   {Coordinator},
 
-	// Who runs the hub keeps its keys, and no key of a pathway is shown.
-	"/v1/key/status":       {Auditor, Operator},
-	"/v1/key/rotate":       {Operator},
-	"/v1/key/forget-place": {Operator},
-
 	"/v1/consent/record":   {Coordinator},
 	"/v1/consent/withdraw": {Coordinator},
 	"/v1/consent/show":     {Coordinator},
