@@ -55,12 +55,13 @@ func (d *daemon) build() error {
 		return fmt.Errorf("preparing to send: %w", err)
 	}
 	d.openBoxes()
+	d.care = newCaretaker(d.hub, d.store, d.keys)
 	granted, err := grants(d.cfg)
 	if err != nil {
 		return fmt.Errorf("preparing administration: %w", err)
 	}
 	d.admin = admin.NewServer(admin.Options{
-		Hub: d.hub, Grants: granted, Guard: d.guard, Status: admin.StatusFunc(d.status), Log: d.log, Version: d.o.Version,
+		Hub: d.hub, Grants: granted, Guard: d.guard, Care: d.care, Status: admin.StatusFunc(d.status), Log: d.log, Version: d.o.Version,
 		MaxMessage: int64(d.cfg.Inbound.MaxMessageBytes), Grace: grace,
 	})
 	return nil

@@ -34,6 +34,7 @@ import (
 	"github.com/relais-sante/relais/mailbox"
 	"github.com/relais-sante/relais/mailbox/directory"
 	"github.com/relais-sante/relais/rules"
+	"github.com/relais-sante/relais/store/backup"
 	"github.com/relais-sante/relais/store/bolt"
 	"github.com/relais-sante/relais/store/journal"
 	"github.com/relais-sante/relais/store/seal"
@@ -89,6 +90,7 @@ type daemon struct {
 	imap       *imap.Server
 	outbound   *outbound.Relay
 	admin      *admin.Server
+	care       *caretaker
 	metrics    *metrics
 	heads      *heads
 	antivirus  *antivirus                  // nil: none
@@ -129,6 +131,9 @@ func (d *daemon) open() error {
 }
 
 func (d *daemon) openStore() error {
+	if err := backup.Unfinished(string(d.cfg.DataDir)); err != nil {
+		return err
+	}
 	o, err := KeyOptions(d.cfg)
 	if err != nil {
 		return err
@@ -151,6 +156,9 @@ func (d *daemon) close() {
 			d.log.Error("closing the directory failed", "error", err)
 		}
 	}
+	if d.care != nil {
+		d.care.keeper.Close()
+	}
 	if d.store != nil {
 		if err := d.store.Close(); err != nil {
 			d.log.Error("closing the store failed", "error", err)
@@ -165,6 +173,9 @@ func (d *daemon) close() {
 
 // run serves until ctx ends.
 func (d *daemon) run(ctx context.Context) error {
+	if err := d.takeUpRestored(ctx); err != nil {
+		return fmt.Errorf("taking up what was restored: %w", err)
+	}
 	if err := d.hub.Recover(ctx); err != nil {
 		return fmt.Errorf("taking up interrupted work: %w", err)
 	}
@@ -202,6 +213,7 @@ func (d *daemon) run(ctx context.Context) error {
 	})
 	g.Go(func() error { return d.served("outbound", d.outbound.Run(running)) })
 	g.Go(func() error { return d.served("keys", d.keys.Run(running)) })
+	g.Go(func() error { return d.served("backup", d.care.run(running)) })
 	g.Go(func() error { return d.served("timers", d.hub.RunTimers(running)) })
 	g.Go(func() error { return d.served("admin", d.admin.Serve(running, d.listeners.admin)) })
 	for _, box := range d.boxes {

@@ -25,7 +25,7 @@ const (
 // technical are actions about nobody's care: their traces are of the technical
 // family, which is kept for a shorter time.
 var technical = map[string]bool{
-	"account.login": true, "account.slowed": true, "directory.imported": true, "mailbox.listed": true, "mailbox.read": true, "audit.verified": true, "audit.head": true,
+	"account.login": true, "account.slowed": true, "directory.imported": true, "store.backed-up": true, "store.verified": true, "store.restored": true, "store.salvaged": true, "mailbox.listed": true, "mailbox.read": true, "audit.verified": true, "audit.head": true,
 }
 
 func familyOf(action string) store.Family {

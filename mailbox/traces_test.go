@@ -189,6 +189,7 @@ func TestEverythingIsTraced(t *testing.T) {
 		{"AuditHead", "audit.head", func() error { _, err := h.AuditHead(ctx, testActor); return err }},
 		{"AuditVerify", "audit.verified", func() error { _, err := h.AuditVerify(ctx, testActor, AuditCheck{}); return err }},
 		{"AuditExport", "audit.exported", func() error { return read(h.AuditExport(ctx, testActor, AuditExport{})) }},
+		{"Record", "store.backed-up", func() error { return h.Record(ctx, testActor, "store.backed-up", "g", true, nil) }},
 		{"TraceRefusal", "administration.refused", func() error { return h.TraceRefusal(ctx, testActor, "/v1/key/rotate") }},
 		{"TraceReads", "message.read", func() error {
 			return h.TraceReads(ctx, testActor, ReadOpened, []store.MessageRef{{Pathway: h.child, Message: store.MessageID(id)}})

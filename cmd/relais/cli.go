@@ -58,6 +58,7 @@ func (c *cli) root() *cobra.Command {
 		c.pathwayCommands(), c.consentCommands(), c.teamCommands(), c.mailboxCommands(), c.accountCommands(),
 		c.threadCommands(), c.messageCommands(), c.triageCommands(), c.queueCommands(), c.rulesCommands(),
 		c.directoryCommands(), c.auditCommands(), c.keyCommands(),
+		c.backupCommand(), c.restoreCommand(), c.verifyCommand(),
 		c.versionCommand(), c.completionCommand(),
 	)
 	root.SilenceErrors, root.SilenceUsage = true, true

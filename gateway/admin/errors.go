@@ -9,6 +9,7 @@ import (
 	"github.com/relais-sante/relais/mailbox"
 	"github.com/relais-sante/relais/mailbox/texts"
 	"github.com/relais-sante/relais/store"
+	"github.com/relais-sante/relais/store/backup"
 )
 
 // Error is what the API answers when a verb was not done: one line that says
@@ -59,6 +60,8 @@ func known(err error) *Error {
 		return spoken(http.StatusUnprocessableEntity, string(refusal.Reason), func(l texts.Locale) string {
 			return texts.T(l, texts.ID("refusal."+string(refusal.Reason)), nil)
 		})
+	case errors.Is(err, backup.ErrBusy):
+		return problem(http.StatusConflict, "backup-busy", nil)
 	case errors.Is(err, store.ErrFull):
 		return problem(http.StatusInsufficientStorage, "store-full", nil)
 	case errors.Is(err, store.ErrUnavailable), errors.Is(err, store.ErrClosed):

@@ -69,6 +69,13 @@ var needs = map[string][]Role{
 
 	"/v1/queue/list":  {Coordinator, Operator},
 	"/v1/queue/show":  {Coordinator, Operator},
+	"/v1/backup/begin":  {Operator},
+	"/v1/backup/read":   {Operator},
+	"/v1/backup/digest": {Operator},
+	"/v1/backup/sign":   {Operator},
+	"/v1/backup/end":    {Operator},
+	"/v1/hub/verify":    {Operator, Auditor},
+
 	"/v1/queue/retry": {Coordinator, Operator},
 	"/v1/queue/hold":  {Coordinator, Operator},
 	"/v1/queue/drop":  {Coordinator},

@@ -120,5 +120,12 @@ var routes = map[string]handler{
 		return o.Explain(ctx, a, q.Pathway, q.From, r)
 	}),
 
+	"/v1/backup/begin":  caring(begin),
+	"/v1/backup/read":   readPiece,
+	"/v1/backup/digest": caring(digest),
+	"/v1/backup/sign":   caring(sign),
+	"/v1/backup/end":    caring(end),
+
 	"/v1/hub/status": status,
+	"/v1/hub/verify": caring(verify),
 }

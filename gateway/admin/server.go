@@ -24,6 +24,7 @@ type Options struct {
 	Grants []Grant
 	// Guard judges client certificates; without it nobody is known by one.
 	Guard      *trust.Guard
+	Care       Caretaker
 	Status     StatusSource
 	Log        *slog.Logger
 	Version    string // of the program, for people

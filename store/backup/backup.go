@@ -89,8 +89,8 @@ type Source interface {
 	Read(ctx context.Context, snapshot, name string, offset, length int64) (io.ReadCloser, error)
 	// Digest is the SHA-256 of the first length bytes of a file.
 	Digest(ctx context.Context, snapshot, name string, length int64) ([]byte, error)
-	// Sign gives the MAC of a manifest.
-	Sign(ctx context.Context, snapshot string, manifest []byte) ([]byte, error)
+	// Sign gives the MAC of a manifest, by its SHA-256.
+	Sign(ctx context.Context, snapshot string, digest []byte) ([]byte, error)
 	// End gives the snapshot up, and says what came of it.
 	End(ctx context.Context, snapshot string, done Outcome) error
 }

@@ -222,13 +222,13 @@ func (k *Keeper) Digest(ctx context.Context, id, name string, length int64) ([]b
 }
 
 // Sign implements [Source].
-func (k *Keeper) Sign(_ context.Context, id string, manifest []byte) ([]byte, error) {
+func (k *Keeper) Sign(_ context.Context, id string, digest []byte) ([]byte, error) {
 	_, release, err := k.use(id, "", 0)
 	if err != nil {
 		return nil, err
 	}
 	defer release()
-	sum := k.keys.Mac(MacUse, string(manifest))
+	sum := k.keys.Mac(macUse, string(digest))
 	return sum[:], nil
 }
 

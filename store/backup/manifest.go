@@ -2,7 +2,7 @@ package backup
 
 import (
 	"bytes"
-	"crypto/hmac"
+	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -16,7 +16,7 @@ import (
 	"time"
 )
 
-// A manifest is one line, "relais-backup 1 MAC", and then JSON, whose bytes the
+// A manifest is one line, "relais-backup 1 MAC", and then JSON, whose SHA-256 the
 // MAC is over.
 const manifestLine = "relais-backup 1 "
 
@@ -50,7 +50,8 @@ func (m *Manifest) encode(sign func([]byte) ([]byte, error)) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	mac, err := sign(raw)
+	sum := sha256.Sum256(raw)
+	mac, err := sign(sum[:])
 	if err != nil {
 		return nil, err
 	}
@@ -84,14 +85,8 @@ func sane(name string) bool {
 		dir == segmentsDir+"/" && strings.HasSuffix(base, ".seg") && !strings.HasPrefix(base, ".")
 }
 
-// Authentic tells whether this hub, by its mac, made the manifest.
-func (m *Manifest) Authentic(mac []byte) bool { return hmac.Equal(m.mac, mac) }
-
-// MacUse separates the MAC of manifests from others under the same key.
-const MacUse = "backup manifest"
-
-// Signed gives the bytes that the MAC is over.
-func (m *Manifest) Signed() []byte { return m.raw }
+// macUse separates the MAC of manifests from others under the same key.
+const macUse = "backup manifest"
 
 // Generation is the name of the generation.
 func (m *Manifest) Generation() string { return m.generation }

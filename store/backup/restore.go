@@ -2,6 +2,7 @@ package backup
 
 import (
 	"context"
+	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -60,14 +61,15 @@ type Restored struct {
 	At         time.Time `json:"at"`
 	Resume     bool      `json:"resume_queue"`
 	Salvaged   bool      `json:"salvaged"`
-	// Manifest as its MAC is over, and that, for a hub that has its keys.
-	Manifest string `json:"manifest,omitempty"`
-	Mac      string `json:"mac,omitempty"`
+	// SHA-256 of the manifest and its MAC, for a hub that has its keys.
+	Manifest []byte `json:"manifest,omitempty"`
+	Mac      []byte `json:"mac,omitempty"`
 }
 
-// Authentic tells whether mac made the manifest.
-func (r *Restored) Authentic(mac [32]byte) bool {
-	return r.Salvaged || r.Mac == hex.EncodeToString(mac[:])
+// Authentic tells whether the hub with these keys made the backup.
+func (r *Restored) Authentic(k *seal.Keys) bool {
+	mac := k.Mac(macUse, string(r.Manifest))
+	return r.Salvaged || hmac.Equal(r.Mac, mac[:])
 }
 
 // Restore brings a generation back into a folder, which must be empty or come
@@ -126,9 +128,10 @@ func restore(ctx context.Context, from, dir string, o *RestoreOptions, r *Restor
 			return err
 		}
 	}
+	sum := sha256.Sum256(m.raw)
 	return finish(dir, &Restored{
 		Generation: m.generation, Taken: m.Taken, At: o.Now().UTC().Truncate(time.Second), Resume: o.ResumeQueue,
-		Manifest: string(m.raw), Mac: hex.EncodeToString(m.mac),
+		Manifest: sum[:], Mac: m.mac,
 	})
 }
 
