@@ -67,8 +67,8 @@ var needs = map[string][]Role{
 	"/v1/triage/release": {Coordinator},
 	"/v1/triage/reject":  {Coordinator},
 
-	"/v1/queue/list":  {Coordinator, Operator},
-	"/v1/queue/show":  {Coordinator, Operator},
+	"/v1/queue/list":    {Coordinator, Operator},
+	"/v1/queue/show":    {Coordinator, Operator},
 	"/v1/backup/begin":  {Operator},
 	"/v1/backup/read":   {Operator},
 	"/v1/backup/digest": {Operator},
