@@ -102,23 +102,31 @@ func (f *fence) readReply() ([]byte, error) {
 	return nil, errLongReply
 }
 
-// expect reads a reply by hand. A code other than want is an *smtp.SMTPError,
-// as go-smtp would have made of it.
-func (f *fence) expect(want int) (lines []string, err error) {
+// reply reads a reply by hand, whatever its code.
+func (f *fence) reply() (code int, lines []string, err error) {
 	reply, err := f.readReply()
 	if err != nil {
-		return nil, err
+		return 0, nil, err
 	}
-	code, err := strconv.Atoi(string(reply[:3]))
-	if err != nil {
-		return nil, errNotReply
+	if code, err = strconv.Atoi(string(reply[:3])); err != nil {
+		return 0, nil, errNotReply
 	}
 	for line := range strings.Lines(string(reply)) {
 		text := strings.TrimRight(line, "\r\n")[3:]
 		lines = append(lines, strings.TrimSpace(text[min(1, len(text)):]))
 	}
-	if code != want {
-		return lines, smtpError(code, lines)
+	return code, lines, nil
+}
+
+// expect reads a reply by hand. A code other than want is an *smtp.SMTPError,
+// as go-smtp would have made of it.
+func (f *fence) expect(want int) (lines []string, err error) {
+	code, lines, err := f.reply()
+	if err == nil && code != want {
+		err = smtpError(code, lines)
+	}
+	if err != nil {
+		return nil, err
 	}
 	return lines, nil
 }
@@ -136,12 +144,7 @@ func (f *fence) say(line string) (code int, lines []string, err error) {
 	if _, err := f.Write([]byte(line + "\r\n")); err != nil {
 		return 0, nil, err
 	}
-	lines, err = f.expect(0)
-	var reply *smtp.SMTPError
-	if !errors.As(err, &reply) { // 000 is no reply code
-		return 0, nil, err
-	}
-	return reply.Code, lines, nil
+	return f.reply()
 }
 
 // quiet reports an error if the peer has said more than it was asked: after

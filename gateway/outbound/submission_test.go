@@ -1,10 +1,13 @@
 package outbound
 
 import (
+	"bytes"
 	"crypto/tls"
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
+	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -12,7 +15,10 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"testing/iotest"
 	"time"
+
+	"github.com/emersion/go-sasl"
 
 	"github.com/relais-sante/relais/configs"
 	"github.com/relais-sante/relais/gateway/operator"
@@ -251,4 +257,35 @@ func TestOwnTrouble(t *testing.T) {
 			t.Errorf("%s: %s (silent %v): %s, want %s", tt.verb, tt.says, tt.silent, got, tt.want)
 		}
 	}
+}
+
+// scripted is a server that has said everything beforehand, and hears nothing.
+type scripted struct {
+	net.Conn
+	in io.Reader
+}
+
+func (s *scripted) Read(p []byte) (int, error)  { return s.in.Read(p) }
+func (s *scripted) Write(p []byte) (int, error) { return len(p), nil }
+
+// Whatever a server says to AUTH, the exchange ends, and only a "yes" is one.
+func FuzzLogin(f *testing.F) {
+	f.Add([]byte("235 ok\r\n"), byte(0))
+	f.Add([]byte("334 \r\n235-a\r\n235 b\r\n"), byte(1))
+	f.Add([]byte("334 "+b64(`{"status":"401"}`)+"\r\n535 5.7.8 no\r\n"), byte(2))
+	f.Add([]byte("334 =x\r\n"), byte(3))
+	f.Add([]byte(strings.Repeat("334 \r\n", 20)), byte(4))
+	f.Fuzz(func(t *testing.T, said []byte, which byte) {
+		token := strings.Repeat("t", int(which)*8)
+		client := []sasl.Client{
+			sasl.NewPlainClient("", "a", "b"), sasl.NewLoginClient("a", "b"), sasl.NewExternalClient(""),
+			sasl.NewOAuthBearerClient(&sasl.OAuthBearerOptions{Username: "a", Token: token}),
+		}[which%4]
+		// One byte at a time: the fence must not take bytes said ahead for an
+		// answer, so nothing may wait in its buffer.
+		err := authenticate(newFence(&scripted{in: iotest.OneByteReader(bytes.NewReader(said))}), func() {}, client)
+		if err == nil && !bytes.Contains(said, []byte("235")) {
+			t.Errorf("logged in by %q", said)
+		}
+	})
 }
