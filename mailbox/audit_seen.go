@@ -88,19 +88,19 @@ func (h *Hub) AuditSeen(ctx context.Context, by Actor, code string) (SeenReport,
 	}
 	err := h.view(ctx, func(v store.View) (err error) {
 		s.p, err = v.Pathway(c)
+		if errors.Is(err, store.ErrNotFound) || errors.Is(err, store.ErrErased) {
+			return s.erased(v, c)
+		}
 		return err
 	})
-	switch {
-	case errors.Is(err, store.ErrErased): // the traces are left
-		s.p = &store.Pathway{Code: c}
-	case errors.Is(err, store.ErrNotFound):
-		return SeenReport{}, fail("pathway-unknown", map[string]any{"pathway": string(c)})
-	case err != nil:
-		return SeenReport{}, fmt.Errorf("reading pathway %s: %w", c, err)
-	default:
-		if err := s.copies(ctx); err != nil {
-			return SeenReport{}, err
-		}
+	if err != nil {
+		return SeenReport{}, err
+	}
+	if !s.gone {
+		err = s.copies(ctx)
+	}
+	if err != nil {
+		return SeenReport{}, err
 	}
 	if err := s.traces(ctx); err != nil {
 		return SeenReport{}, err
@@ -112,11 +112,33 @@ func (h *Hub) AuditSeen(ctx context.Context, by Actor, code string) (SeenReport,
 type sightings struct {
 	h        *Hub
 	p        *store.Pathway
+	gone     bool // erased
 	boxes    map[store.Address]*SeenBox
 	readers  map[string]*SeenReader
 	order    []*SeenReader // by their first trace
 	messages map[string]map[string]bool
 	since    *time.Time
+}
+
+// erased takes what is left of a pathway that is gone: its traces, and the boxes
+// that the proof of its erasure names.
+func (s *sightings) erased(v store.View, c store.PathwayCode) error {
+	s.p, s.gone = &store.Pathway{Code: c}, true
+	e, err := v.Erasure(c)
+	switch {
+	case err == nil:
+		for _, box := range e.Boxes {
+			s.boxes[box] = &SeenBox{Mailbox: s.h.shownBox(box), Members: []string{}}
+		}
+		return nil
+	case !errors.Is(err, store.ErrNotFound):
+		return fmt.Errorf("reading the erasure of %s: %w", c, err)
+	}
+	left, err := v.TracesOfPathway(c, 0, 1)
+	if err == nil && len(left) == 0 {
+		err = fail("pathway-unknown", map[string]any{"pathway": string(c)})
+	}
+	return err
 }
 
 // copies goes through the thread, a page at a time.
@@ -201,10 +223,10 @@ func (s *sightings) traces(ctx context.Context) error {
 	return nil
 }
 
-// trace counts what a person did. The hub by itself sees nothing, and what was
-// refused was not seen.
+// trace counts what a person did. The hub by itself sees nothing, what was
+// refused was not seen, and traces do not tell what is in the file.
 func (s *sightings) trace(t *store.Trace) {
-	if t.Actor == hubActor.Name || t.Outcome != outcomeDone {
+	if t.Actor == hubActor.Name || t.Outcome != outcomeDone || strings.HasPrefix(t.Action, "audit.") {
 		return
 	}
 	how := seenHow(t.Action)

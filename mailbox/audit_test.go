@@ -123,12 +123,17 @@ func TestAuditSeen(t *testing.T) {
 		t.Error(err)
 	}
 
-	// Erased, the traces are left, without names.
-	if err := h.store.DropKey(t.Context(), store.Owner{Kind: store.OwnedByPathway, ID: string(h.child)}); err != nil {
-		t.Fatal(err)
+	// Erased, the traces are left, without names, and the boxes that have copies.
+	must[ErasureView](t)(h.ErasePathway(t.Context(), testActor, ErasureRequest{Pathway: string(h.child), Reason: "demande écrite"}))
+	for range 3 {
+		h.clock.advance(time.Minute)
+		h.timers()
+	}
+	if err := h.view(t.Context(), func(v store.View) error { _, err := v.Pathway(h.child); return err }); err == nil {
+		t.Fatal("still there")
 	}
 	r = must[SeenReport](t)(h.AuditSeen(t.Context(), testActor, string(h.child)))
-	if len(r.Boxes) != 0 || len(r.Readers) != 6+0 || r.Readers[len(r.Readers)-1].Name != "" {
+	if len(r.Boxes) != 4 || r.Boxes[0].Mailbox != "bernard@kine.test" || len(r.Readers) != 6 || r.Readers[len(r.Readers)-1].Name != "" {
 		t.Errorf("after an erasure: %+v", r)
 	}
 }

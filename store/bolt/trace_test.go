@@ -526,3 +526,27 @@ func TestVerifyBesideCommits(t *testing.T) {
 		}
 	}
 }
+
+// FuzzSignedHead: whatever is given as a head kept elsewhere, only what this
+// store signed is one.
+func FuzzSignedHead(f *testing.F) {
+	s := newPlace(f).mustOpen(nil)
+	if err := s.Commit(bg, func(t store.Tx) error { return t.Trace(store.Trace{Family: store.Technical, Action: "x"}) }); err != nil {
+		f.Fatal(err)
+	}
+	signed, err := s.SignHead(bg)
+	if err != nil {
+		f.Fatal(err)
+	}
+	want, err := s.ReadHead(signed)
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(signed)
+	f.Add([]byte("-----BEGIN PGP SIGNED MESSAGE-----\nHash: SHA512\n\n{}\n-----BEGIN PGP SIGNATURE-----\n\nwpM=\n-----END PGP SIGNATURE-----\n"))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		if h, err := s.ReadHead(b); err == nil && (h.Trace != want.Trace || h.Of(store.Technical) != want.Of(store.Technical)) {
+			t.Errorf("read %+v", h)
+		}
+	})
+}
