@@ -34,12 +34,20 @@ func (d *Dovecot) Login(t testing.TB, box string) *IMAP {
 	if err != nil {
 		t.Fatal(err)
 	}
+	c := Greeted(t, conn)
+	c.Do(fmt.Sprintf("LOGIN %q %q", box, d.password))
+	c.Do("SELECT INBOX")
+	return c
+}
+
+// Greeted begins a dialogue with any IMAP server, once it has said its greeting.
+func Greeted(t testing.TB, conn net.Conn) *IMAP {
+	t.Helper()
 	c := &IMAP{t: t, conn: conn, r: bufio.NewReaderSize(conn, 64<<10)}
+	_ = conn.SetDeadline(time.Now().Add(patience))
 	if _, err := c.response(); err != nil {
 		t.Fatalf("greeting: %v", err)
 	}
-	c.Do(fmt.Sprintf("LOGIN %q %q", box, d.password))
-	c.Do("SELECT INBOX")
 	return c
 }
 
