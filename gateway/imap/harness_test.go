@@ -67,6 +67,7 @@ func (h *house) dial() (net.Conn, error) { return tls.Dial("tcp", h.addrs, clien
 type authority struct {
 	guard  *trust.Guard
 	roots  *x509.CertPool
+	pem    []byte
 	client tls.Certificate
 }
 
@@ -88,9 +89,9 @@ var theAuthority = sync.OnceValue(func() *authority {
 		Authorities: filepath.Join(dir, trust.DevCA), AnyOperator: true,
 	}, nil)
 	must(err)
-	pem, err := os.ReadFile(filepath.Join(dir, trust.DevCA))
+	a.pem, err = os.ReadFile(filepath.Join(dir, trust.DevCA))
 	must(err)
-	a.roots.AppendCertsFromPEM(pem)
+	a.roots.AppendCertsFromPEM(a.pem)
 	return a
 })
 

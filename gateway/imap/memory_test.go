@@ -295,7 +295,7 @@ func (u *memoryUser) Rights(_ context.Context, name string) ([]folder.Right, err
 		return nil, err
 	}
 	if u.fixed[name] {
-		return []folder.Right{{Who: u.name, Mine: true, May: "lrsi"}, {Who: "infirmier", May: "lr"}}, nil
+		return []folder.Right{{Who: u.name, Mine: true, May: "lrswite"}, {Who: "infirmier", May: "lr"}}, nil
 	}
 	return []folder.Right{{Who: u.name, Mine: true, May: "lrswikxte"}}, nil
 }
