@@ -174,3 +174,16 @@ func (r *repeat) Read(p []byte) (int, error) {
 	r.rest = r.rest[n:]
 	return n, nil
 }
+
+// The shared sample, which is not part of the project.
+func TestSampleWhiteList(t *testing.T) {
+	f, err := os.Open(filepath.Join("..", "..", "..", "shared", "samples", "synthetic", "listeblanche-synthetique.xml"))
+	if err != nil {
+		t.Skip("no shared samples here")
+	}
+	defer f.Close()
+	list, err := ReadWhiteList(f)
+	if err != nil || list == nil {
+		t.Fatalf("%v", err)
+	}
+}
