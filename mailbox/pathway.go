@@ -41,6 +41,7 @@ func (h *Hub) Include(ctx context.Context, by Actor, r IncludeRequest) (PathwayV
 		if err != nil {
 			return PathwayView{}, err
 		}
+		c.FromPatient = saidByPatient(p, c.From)
 		p.Consents = []store.Consent{c}
 	} else {
 		warnings = append(warnings, warnNoConsent)
