@@ -1,6 +1,8 @@
 package peertest
 
 import (
+	"crypto/tls"
+	"crypto/x509"
 	"os"
 	"path/filepath"
 	"strings"
@@ -17,11 +19,17 @@ type DovecotOptions struct {
 	// whose (RFC 7662): {"active":…, "username":…}. With it a token opens a box,
 	// too (XOAUTH2, OAUTHBEARER).
 	Tokens string
+	// Certificate is shown to clients: IMAP also goes over to TLS then, and IMAPS
+	// speaks it from the start. A client certificate of one of Authorities whose
+	// common name is a box opens it (EXTERNAL).
+	Certificate *tls.Certificate
+	Authorities []*x509.Certificate
 }
 
 // Dovecot is a running Dovecot with a Maildir per address.
 type Dovecot struct {
 	IMAP     string // host:port, in clear, PLAIN and LOGIN
+	IMAPS    string // host:port, by TLS; with a Certificate
 	LMTP     string // host:port
 	Auth     string // host:port, for a Postfix whose clients log in
 	password string
@@ -61,10 +69,16 @@ func StartDovecot(t testing.TB, o DovecotOptions) *Dovecot {
 		databases = byToken + databases
 		write(t, filepath.Join(d.dir, "oauth2"), "introspection_mode = post\nintrospection_url = "+o.Tokens+"\nusername_attribute = username\nactive_attribute = active\nactive_value = true\n")
 	}
+	security := "ssl = no\n"
+	if o.Certificate != nil {
+		mechanisms += " external"
+		security = d.secure(o)
+		databases = byCertificate + strings.Replace(databases, "passdb {\n  driver = passwd-file", "passdb {\n  mechanisms = plain login\n  driver = passwd-file", 1)
+	}
 	conf := strings.NewReplacer(
 		"@dir@", d.dir, "@password@", o.Password, "@imap@", portOf(d.IMAP), "@lmtp@", portOf(d.LMTP),
-		"@auth@", portOf(d.Auth), "@mechanisms@", mechanisms,
-	).Replace(dovecotConf + databases)
+		"@auth@", portOf(d.Auth), "@imaps@", portOf(d.IMAPS), "@mechanisms@", mechanisms,
+	).Replace(dovecotConf + security + databases)
 	write(t, filepath.Join(d.dir, "dovecot.conf"), conf)
 	d.Start()
 	return d
@@ -76,7 +90,6 @@ instance_name = relais-test
 log_path = @dir@/log
 protocols = imap lmtp
 listen = 127.0.0.1
-ssl = no
 disable_plaintext_auth = no
 auth_username_format = %Lu
 auth_mechanisms = @mechanisms@
@@ -153,7 +166,11 @@ userdb {
 // Start starts it again after Stop: same ports, same boxes.
 func (d *Dovecot) Start() {
 	d.t.Helper()
-	d.d = launch(d.t, filepath.Join(d.dir, "log"), []string{d.IMAP, d.LMTP, d.Auth},
+	addrs := []string{d.IMAP, d.LMTP, d.Auth}
+	if d.IMAPS != "" {
+		addrs = append(addrs, d.IMAPS)
+	}
+	d.d = launch(d.t, filepath.Join(d.dir, "log"), addrs,
 		"dovecot", "-F", "-c", filepath.Join(d.dir, "dovecot.conf"))
 }
 

@@ -68,9 +68,12 @@ type Postfix struct {
 	// Clients and ClientsTLS are host:port for those who log in, by STARTTLS and
 	// by TLS at once.
 	Clients, ClientsTLS string
-	dir                 string
-	t                   testing.TB
-	d                   *daemon
+	// Certified is for those who show a certificate of Authorities, by STARTTLS
+	// and without a login.
+	Certified string
+	dir       string
+	t         testing.TB
+	d         *daemon
 }
 
 // StartPostfix starts a Postfix for the length of the test.
@@ -87,8 +90,8 @@ func StartPostfix(t testing.TB, o PostfixOptions) *Postfix {
 		doors += p.Submission + submissionDoor
 	}
 	if o.Logins != "" {
-		p.Clients, p.ClientsTLS = FreePort(t, p.host()), FreePort(t, p.host())
-		doors += p.Clients + clientsDoor(o, "") + p.ClientsTLS + clientsDoor(o, "  -o smtpd_tls_wrappermode=yes\n")
+		p.Clients, p.ClientsTLS, p.Certified = FreePort(t, p.host()), FreePort(t, p.host()), FreePort(t, p.host())
+		doors += p.Clients + clientsDoor(o, "") + p.ClientsTLS + clientsDoor(o, "  -o smtpd_tls_wrappermode=yes\n") + p.Certified + certifiedDoor
 	}
 	for _, sub := range []string{"etc", "spool", "data", "mail"} {
 		if err := os.Mkdir(p.path(sub), 0o755); err != nil {
@@ -140,7 +143,7 @@ func (p *Postfix) Start() {
 }
 
 func (p *Postfix) addrs() []string {
-	return slices.DeleteFunc([]string{p.Addr, p.Submission, p.Clients, p.ClientsTLS}, func(a string) bool { return a == "" })
+	return slices.DeleteFunc([]string{p.Addr, p.Submission, p.Clients, p.ClientsTLS, p.Certified}, func(a string) bool { return a == "" })
 }
 
 // Stop ends it. Its queue is kept.

@@ -140,6 +140,15 @@ func clientsDoor(o PostfixOptions, more string) string {
 ` + more
 }
 
+// certifiedDoor takes mail from those who show a certificate.
+const certifiedDoor = ` inet n - n - - smtpd
+  -o syslog_name=certified
+  -o smtpd_tls_security_level=encrypt
+  -o smtpd_tls_ask_ccert=yes
+  -o smtpd_client_restrictions=
+  -o smtpd_relay_restrictions=permit_tls_all_clientcerts,reject
+`
+
 // services are Postfix's services in master.cf, none in a chroot.
 const services = `pickup    unix n - n 60 1 pickup
 cleanup   unix n - n - 0 cleanup
