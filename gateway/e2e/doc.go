@@ -7,6 +7,8 @@
 //	faults_test.go   peers that refuse, drop, stall
 //	clear_test.go    nothing in clear on disk
 //	corpus_test.go   malformed mail, taken or refused, read back byte for byte
+//	operator*_test.go the hub as a client of an operator: Dovecot and Postfix with
+//	                 three logins, both directions, exactly once
 //	peers_*_test.go  Postfix, Dovecot, swaks, mutt, openssl: kinds of mail, one
 //	                 thread, trust, an operator away, boxes that are not
 package e2e

@@ -54,7 +54,7 @@ func (p *Poller) Renew() {
 func (p *Poller) Run(ctx context.Context) error {
 	wait := p.o.FirstWait
 	for ctx.Err() == nil {
-		began := p.o.Now()
+		began, before := p.o.Now(), p.Status()
 		err := p.converse(ctx)
 		if ctx.Err() != nil {
 			break
@@ -63,7 +63,9 @@ func (p *Poller) Run(ctx context.Context) error {
 			wait = p.o.FirstWait
 			continue
 		}
-		if p.o.Now().Sub(began) > p.o.LongestWait { // it worked for a while
+		// A link that drops costs little as long as something comes over it.
+		after := p.Status()
+		if after.Taken+after.Aside > before.Taken+before.Aside || p.o.Now().Sub(began) > time.Minute {
 			wait = p.o.FirstWait
 		}
 		p.failed(err, wait)
