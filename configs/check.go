@@ -47,6 +47,7 @@ func (c *Config) check() []Problem {
 	k.clamd()
 	k.keys()
 	k.administrators()
+	k.oauth()
 	return k.problems
 }
 

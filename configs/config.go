@@ -24,6 +24,7 @@ type Config struct {
 	Submission     Submission      `toml:"submission" fr:"Dépôt de courrier par les comptes du relais (RFC 6409)." en:"Mail submission by accounts of the hub (RFC 6409)."`
 	IMAP           IMAP            `toml:"imap" fr:"Boîte structurée pour les logiciels de messagerie (RFC 9051)." en:"Structured mailbox for mail clients (RFC 9051)."`
 	Accounts       Accounts        `toml:"accounts" fr:"Comptes : connexion à la boîte structurée et au dépôt. Les mots de passe sont gardés sous forme d'empreinte Argon2id (RFC 9106)." en:"Accounts: logging in to the structured mailbox and to submission. Passwords are kept as Argon2id hashes (RFC 9106)."`
+	OAuth          OAuth           `toml:"oauth" fr:"Connexion par un fournisseur d'identité (OAUTHBEARER, XOAUTH2), comme Pro Santé Connect : la personne est reconnue à son numéro RPPS, qui doit être celui du membre. Rien n'en est conservé." en:"Login through an identity provider (OAUTHBEARER, XOAUTH2), such as Pro Santé Connect: the person is known by their RPPS number, which must be the member's. Nothing of it is kept."`
 	Clamd          Clamd           `toml:"clamd" fr:"Antivirus (ClamAV), facultatif : un message infecté est refusé ; sans réponse de clamd, rien n'est reçu. clamd écrit en clair ce qu'il examine dans son TemporaryDirectory : qu'il soit en mémoire (tmpfs)." en:"Antivirus (ClamAV), optional: an infected message is refused; while clamd does not answer nothing is taken. clamd writes what it scans, in clear, to its TemporaryDirectory: let that be in memory (tmpfs)."`
 	Outbound       Outbound        `toml:"outbound" fr:"Envoi des copies." en:"Sending of copies."`
 	Operators      []Operator      `toml:"operator" fr:"Une boîte que le relais tient chez un opérateur, comme client. Une section par boîte." en:"A box that the hub has at an operator, as a client. One section per box."`
@@ -112,6 +113,18 @@ type Accounts struct {
 	HashMemory       Size     `toml:"hash_memory" default:"64MiB" min:"8MiB" max:"1GiB" fr:"Mémoire d'un calcul d'empreinte." en:"Memory of one hash."`
 	HashPasses       int      `toml:"hash_passes" default:"3" min:"1" max:"64" fr:"Passes d'un calcul d'empreinte." en:"Passes of one hash."`
 	HashesAtOnce     int      `toml:"hashes_at_once" default:"2" min:"1" max:"64" fr:"Calculs d'empreinte à la fois ; les autres attendent leur tour." en:"Hashes at a time; the others wait for their turn."`
+}
+
+// OAuth is the section [oauth].
+type OAuth struct {
+	Issuer      string   `toml:"issuer" fr:"Adresse (https) du fournisseur d'identité. Vide : pas de connexion par jeton." en:"Address (https) of the identity provider. Empty: no login by token."`
+	Discovery   string   `toml:"discovery" default:".well-known/openid-configuration" fr:"Document de découverte, sous issuer ; Pro Santé Connect : .well-known/wallet-openid-configuration." en:"Discovery document, below issuer; Pro Santé Connect: .well-known/wallet-openid-configuration."`
+	Authorities Path     `toml:"authorities" fr:"Autorités (PEM) de son certificat ; sinon celles du système." en:"Authorities (PEM) of its certificate; otherwise those of the system."`
+	Audiences   []string `toml:"audiences" fr:"Clients (aud, azp ou client_id) dont les jetons sont admis : ceux des logiciels de messagerie. Un jeton donné à un autre service n'ouvre rien." en:"Clients (aud, azp or client_id) whose tokens count: those of the mail programs. A token given to another service opens nothing."`
+	Claims      []string `toml:"claims" default:"SubjectNameID,preferred_username" fr:"Où lire le numéro national, de la forme 8 suivi du RPPS ; le premier qui l'a compte." en:"Where to read the national number, 8 followed by the RPPS; the first that has it counts."`
+	ClientID    string   `toml:"client_id" fr:"Identifiant du relais auprès du fournisseur, pour l'interroger sur chaque jeton (RFC 7662) ; sinon ses clés suffisent." en:"The hub's client id at the provider, to ask it about each token (RFC 7662); otherwise its keys are enough."`
+	Secret      Secret   `toml:"secret" fr:"Son secret : file:CHEMIN, credential:NOM (systemd) ou env:NOM." en:"Its secret: file:PATH, credential:NAME (systemd) or env:NAME."`
+	Session     Duration `toml:"session" default:"12h" min:"1m" fr:"Durée d'une connexion ouverte ainsi ; ensuite il faut un nouveau jeton." en:"How long a connection opened so may last; then a new token is needed."`
 }
 
 // Clamd is the section [clamd].

@@ -76,6 +76,9 @@ func TestParse(t *testing.T) {
 		Accounts: configs.Accounts{
 			MaxWait: configs.Duration(15 * time.Minute), HashMemory: 64 << 20, HashPasses: 3, HashesAtOnce: 2,
 		},
+		OAuth: configs.OAuth{
+			Discovery: ".well-known/openid-configuration", Claims: []string{"SubjectNameID", "preferred_username"}, Session: configs.Duration(12 * time.Hour),
+		},
 		Clamd: configs.Clamd{Timeout: configs.Duration(time.Minute), MaxBytes: 25 << 20, Scans: 8},
 		Outbound: configs.Outbound{
 			Route: "mx", CitizenMaxBytes: 23 << 20, NIL: "DEV000000", TLS: "required", Helo: "parcours.example.mssante.fr", MXPort: 25,

@@ -117,6 +117,32 @@ func (c *checker) issuer(text string) bool {
 	return u.Scheme == "https" || u.Scheme == "http" && c.Dev && loopback(net.JoinHostPort(u.Hostname(), "0"))
 }
 
+// oauth: whose tokens count is said, and what goes together is there.
+func (c *checker) oauth() {
+	o := &c.OAuth
+	if o.Issuer == "" {
+		return
+	}
+	if !c.issuer(o.Issuer) {
+		c.at(badIssuer, map[string]any{"value": o.Issuer}, "oauth", "issuer")
+	}
+	if d, err := url.Parse(o.Discovery); err != nil || d.IsAbs() || d.Host != "" || o.Discovery == "" {
+		c.at(badDiscovery, map[string]any{"value": o.Discovery}, "oauth", "discovery")
+	}
+	if len(o.Audiences) == 0 {
+		c.at(missing, nil, "oauth", "audiences")
+	}
+	if len(o.Claims) == 0 {
+		c.at(emptyList, nil, "oauth", "claims")
+	}
+	switch {
+	case o.ClientID == "" && o.Secret != (Secret{}):
+		c.at(missing, nil, "oauth", "client_id")
+	case o.ClientID != "" && o.Secret == (Secret{}):
+		c.at(missing, nil, "oauth", "secret")
+	}
+}
+
 // folders: where a message goes must not be where it came from.
 func (c *checker) folders(i int, o *Operator) {
 	taken := []string{"inbox"}

@@ -94,6 +94,7 @@ type daemon struct {
 	metrics    *metrics
 	heads      *heads
 	antivirus  *antivirus                  // nil: none
+	tokens     mailbox.TokenVerifier       // nil: no identity provider
 	accesses   map[string]*operator.Access // by name of the [[operator]] box
 	boxes      []*operator.Poller
 	sending    *outbound.Submission // nil: not by operators' boxes
@@ -125,6 +126,9 @@ func (d *daemon) open() error {
 	})
 	d.metrics = newMetrics()
 	d.antivirus = newAntivirus(d.cfg, d.metrics)
+	if err := d.openTokens(); err != nil {
+		return err
+	}
 	d.hub = mailbox.New(d.hubOptions())
 	d.heads = d.newHeads()
 	return d.build()
