@@ -2,9 +2,12 @@ package imap
 
 import (
 	"bufio"
+	"crypto/tls"
 	"fmt"
 	"io"
 	"net"
+	"os"
+	"os/exec"
 	"runtime"
 	"strings"
 	"testing"
@@ -112,39 +115,69 @@ func BenchmarkCommands(b *testing.B) {
 	}
 }
 
-// BenchmarkIdle measures what a TLS connection in IDLE costs, the client's own
-// end taken off by a second measurement of clients alone being impossible: the
-// clients here keep nothing but their socket and TLS state.
+// idlers is how many connections BenchmarkIdle holds; RELAIS_LONG=1 asks for 5,000.
+func idlers() int {
+	if os.Getenv("RELAIS_LONG") != "" {
+		return 5000
+	}
+	return 500
+}
+
+// BenchmarkIdle measures what a TLS connection in IDLE costs the server. The
+// clients are another process.
 func BenchmarkIdle(b *testing.B) {
 	h := open(b, func(o *Options) { o.Limits.ConnectionsPerPeer, o.Limits.ConnectionsPerUser = 1<<20, 1<<20 })
-	const many = 500
 	for b.Loop() {
 		var before, after runtime.MemStats
 		runtime.GC()
 		runtime.ReadMemStats(&before)
-		var conns []net.Conn
-		for range many {
-			conns = append(conns, h.idle(b))
+		clients := exec.Command(os.Args[0], "-test.run", "^TestIdleClients$")
+		clients.Env = append(os.Environ(), "IMAP_IDLE_AT="+h.addrs)
+		leave, err := clients.StdinPipe()
+		if err != nil {
+			b.Fatal(err)
 		}
-		time.Sleep(50 * time.Millisecond)
+		said, err := clients.StdoutPipe()
+		if err != nil {
+			b.Fatal(err)
+		}
+		if err := clients.Start(); err != nil {
+			b.Fatal(err)
+		}
+		if got, err := bufio.NewReader(said).ReadString('\n'); err != nil || got != "ready\n" {
+			b.Fatalf("%q %v", got, err)
+		}
 		runtime.GC()
 		runtime.GC()
 		runtime.ReadMemStats(&after)
 		used := (after.HeapInuse + after.StackInuse) - (before.HeapInuse + before.StackInuse)
-		b.ReportMetric(float64(used)/many, "B/pair")
-		for _, c := range conns {
-			c.Close()
-		}
+		b.ReportMetric(float64(used)/float64(idlers()), "B/conn")
+		leave.Close()
+		clients.Wait()
 	}
 }
 
-// idle opens a connection in IDLE.
-func (h *house) idle(tb testing.TB) net.Conn {
-	tb.Helper()
-	conn, err := h.dial()
-	if err != nil {
-		tb.Fatal(err)
+// TestIdleClients is the other process of BenchmarkIdle.
+func TestIdleClients(t *testing.T) {
+	at := os.Getenv("IMAP_IDLE_AT")
+	if at == "" {
+		t.Skip("only for BenchmarkIdle")
 	}
+	for range idlers() {
+		conn, err := tls.Dial("tcp", at, &tls.Config{InsecureSkipVerify: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		idle(t, conn)
+	}
+	fmt.Println("ready")
+	io.Copy(io.Discard, os.Stdin)
+}
+
+// idle brings a connection into IDLE.
+func idle(tb testing.TB, conn net.Conn) {
+	tb.Helper()
 	in := bufio.NewReaderSize(conn, 512)
 	for _, line := range []string{"", "a LOGIN " + testUser + ` "` + testSecret + `"`, "b SELECT INBOX", "c IDLE"} {
 		if line != "" {
@@ -160,5 +193,4 @@ func (h *house) idle(tb testing.TB) net.Conn {
 			}
 		}
 	}
-	return conn
 }

@@ -168,7 +168,18 @@ func (c *conn) drop(err error) {
 // shake begins TLS.
 func (c *conn) shake() bool {
 	deadline := time.Now().Add(c.server.limits.Handshake)
+	c.mu.Lock()
 	c.raw.SetDeadline(deadline)
+	c.waiting = true
+	if c.stopping {
+		c.endWait()
+	}
+	c.mu.Unlock()
+	defer func() {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.waiting = false
+	}()
 	secured := tls.Server(c.raw, c.server.options.TLS)
 	ctx, cancel := context.WithDeadline(c.ctx, deadline)
 	defer cancel()

@@ -88,6 +88,20 @@ func TestShutdownSaysBye(t *testing.T) {
 	}
 }
 
+// A client that does not shake hands does not hold up the end.
+func TestShutdownDuringHandshake(t *testing.T) {
+	h := open(t, nil)
+	c, err := net.Dial("tcp", h.addrs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	h.talk(t) // the one before was accepted
+	if err := h.server.Shutdown(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+}
+
 func TestRevokedAccountEndsAtOnce(t *testing.T) {
 	h := open(t, nil)
 	k := h.talk(t)

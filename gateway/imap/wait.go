@@ -58,7 +58,9 @@ func (c *conn) Read(p []byte) (int, error) {
 		case why != nil:
 			return 0, why
 		case poked && time.Now().Before(c.deadline):
-			c.push()
+			if c.push(); c.done { // it said BYE
+				return 0, errDropped
+			}
 		default:
 			return 0, err
 		}
