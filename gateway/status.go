@@ -50,6 +50,9 @@ func (d *daemon) status(ctx context.Context) (admin.Status, error) {
 	if err := d.tellKeys(ctx, &s); err != nil {
 		return s, err
 	}
+	if h := d.store.Health(); h != "" {
+		s.Warnings = append(s.Warnings, d.text(texts.ID("status.store-"+string(h)), nil))
+	}
 	d.warn(&s)
 	return s, nil
 }

@@ -15,6 +15,8 @@ import (
 	"github.com/relais-sante/relais/gateway"
 	"github.com/relais-sante/relais/gateway/admin"
 	"github.com/relais-sante/relais/mailbox/texts"
+	"github.com/relais-sante/relais/store"
+	"github.com/relais-sante/relais/store/backup"
 	"github.com/relais-sante/relais/store/journal"
 	"github.com/relais-sante/relais/store/seal"
 )
@@ -33,6 +35,9 @@ func (c *cli) serveCommand() *cobra.Command {
 		}
 		ctx, cancel := context.WithCancel(ctx)
 		defer cancel()
+		// A limit on the size of files is a full disk like another: an error of the
+		// write, not the end of the hub.
+		signal.Ignore(syscall.SIGXFSZ)
 		hangup := make(chan os.Signal, 1)
 		signal.Notify(hangup, syscall.SIGHUP)
 		defer signal.Stop(hangup)
@@ -68,6 +73,14 @@ func (c *cli) serveFault(err error, config *configs.Config) string {
 		return configs.Explain(problems[0], c.locale)
 	}
 	switch {
+	case errors.Is(err, backup.ErrUnfinished), errors.Is(err, backup.ErrForged):
+		id := texts.ID("backup.unfinished")
+		if errors.Is(err, backup.ErrForged) {
+			id = "backup.forged"
+		}
+		return texts.T(c.locale, id, map[string]any{"dir": string(config.DataDir)})
+	case errors.Is(err, store.ErrCorrupt):
+		return texts.T(c.locale, "backup.corrupt", map[string]any{"problem": err.Error(), "dir": string(config.DataDir)})
 	case errors.Is(err, seal.ErrInUse), errors.Is(err, admin.ErrInUse):
 		return texts.T(c.locale, "cli.serve-twice", map[string]any{"dir": string(config.DataDir)})
 	case errors.Is(err, syscall.EADDRINUSE) && errors.As(err, &network) && network.Addr != nil:

@@ -102,11 +102,12 @@ type Store struct {
 	done    chan struct{} // the committer has ended
 
 	// Owned by the committer.
-	state state
-	seg   *segment    // segment being appended to; nil: open or begin one
-	fault error       // sticky: nothing can be written any more until a restart
-	torn  atomic.Bool // a page of the index is not what bbolt wrote: see fence.go
-	full  bool        // the last write failed for want of room
+	state  state
+	seg    *segment    // segment being appended to; nil: open or begin one
+	fault  error       // sticky: nothing can be written any more until a restart
+	torn   atomic.Bool // a page of the index is not what bbolt wrote: see fence.go
+	full   atomic.Bool // the last write failed for want of room
+	broken atomic.Bool // fault holds an error of a device
 
 	stuck     bool         // a write transaction of bbolt could not be ended
 	indexFile *opened      // under db

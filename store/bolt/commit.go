@@ -169,7 +169,7 @@ func (s *Store) attempt(todo []*request, more bool) []*request {
 	err = g.writeSegment()
 	if err != nil {
 		g.rollback()
-		wasFull := s.full
+		wasFull := s.full.Load()
 		s.afterFailure(err)
 		var rest []*request
 		for _, r := range ran {
@@ -179,7 +179,7 @@ func (s *Store) attempt(todo []*request, more bool) []*request {
 				rest = append(rest, r)
 			}
 		}
-		if len(rest) == len(ran) && (wasFull || !s.full) {
+		if len(rest) == len(ran) && (wasFull || !s.full.Load()) {
 			// Only rows that waited were to be written, and they cannot wait longer.
 			for _, r := range rest {
 				r.done <- fmt.Errorf("committing: %w", fault(err))
@@ -195,7 +195,9 @@ func (s *Store) attempt(todo []*request, more bool) []*request {
 		s.afterFailure(err)
 		return nil
 	}
-	s.full = s.full && g.size == 0
+	if g.size > 0 {
+		s.full.Store(false)
+	}
 	g.publish(ran)
 	for _, r := range ran {
 		r.done <- nil
@@ -212,7 +214,7 @@ func (s *Store) ready() error {
 	if s.torn.Load() {
 		return fmt.Errorf("committing: %w", errTorn)
 	}
-	if s.full {
+	if s.full.Load() {
 		const least = 256 << 10
 		if free, err := s.o.files.Free(s.o.Dir); err == nil && free < least {
 			return fmt.Errorf("committing: %w", store.ErrFull)
@@ -236,13 +238,14 @@ func (s *Store) ready() error {
 func (s *Store) afterFailure(err error) {
 	switch {
 	case noRoom(err):
-		if !s.full {
+		if !s.full.Load() {
 			s.log.Error("store full", "err", fault(err))
 		}
-		s.full = true
+		s.full.Store(true)
 	case errors.Is(err, syscall.EIO):
 		s.log.Error("input/output error: no more writing until a restart", "err", fault(err))
 		s.fault = fault(err)
+		s.broken.Store(true)
 	default:
 		s.log.Error("store cannot write", "err", fault(err))
 	}

@@ -104,7 +104,7 @@ func (g *group) writeRows() error {
 		rows = append(g.s.unlogged[:len(g.s.unlogged):len(g.s.unlogged)], rows...)
 	}
 	most, urgent := maxUnlogged, g.urgent
-	if g.s.full {
+	if g.s.full.Load() {
 		// The relay goes on, and consents are withdrawn, while messages find no
 		// room.
 		most, urgent = maxUnlogged<<8, false

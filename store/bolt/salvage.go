@@ -576,7 +576,7 @@ func (c *salvager) end(t *tx) error {
 	if err := t.get(bucketHeads, keyHeads, traceOwner, &head); err == nil {
 		st.Trace = max(st.Trace, head.Trace)
 	}
-	st.Logged, st.Closed = st.Trace, true
+	st.Logged = st.Trace // not closed in order: drafts of before may lie there
 	st.Segment++
 	f, err := os.OpenFile(c.s.segs.path(sharedName(st.Segment)), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {

@@ -1,0 +1,35 @@
+package bolt
+
+import "github.com/relais-sante/relais/store/journal"
+
+// Health is what keeps a store from writing; empty: nothing does.
+type Health string
+
+// What can be wrong with a store that is open.
+const (
+	// HealthFull: the last write found no room; it goes on when there is some.
+	HealthFull Health = "full"
+	// HealthTorn: a page of the index is torn. Nothing is written any more.
+	HealthTorn Health = "torn"
+	// HealthDevice: the disk gave an input/output error. Nothing is written until
+	// a restart.
+	HealthDevice Health = "device"
+)
+
+var _ journal.Safe = HealthFull
+
+// Journal implements journal.Safe.
+func (h Health) Journal() string { return string(h) }
+
+// Health tells what is wrong, the worst first.
+func (s *Store) Health() Health {
+	switch {
+	case s.torn.Load():
+		return HealthTorn
+	case s.broken.Load():
+		return HealthDevice
+	case s.full.Load():
+		return HealthFull
+	}
+	return ""
+}
