@@ -119,6 +119,7 @@ func TestProgrammesOfAnActor(t *testing.T) {
 		"AuditHead":       {"free", nil},
 		"AuditVerify":     {"free", nil},
 		"TraceRefusal":    {"free", nil},
+		"Record":          {"free", nil}, // of the operator's verbs, about the hub as a whole
 		"TraceReads":      {"free", nil}, // of accounts, not of the admin API
 		"SearchDirectory": {"free", nil},
 		"Explain":         {"refused", []any{child, box, io.Reader(strings.NewReader("From: <roux@chu.test>\r\n\r\na\r\n"))}},
