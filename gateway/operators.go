@@ -125,7 +125,9 @@ func (d *daemon) tellBoxes(s *admin.Status) {
 			s.Warnings = append(s.Warnings, d.text("operator.unmarked", map[string]any{"box": b.Name, "fault": fault}))
 		}
 	}
-	d.tellSending(s)
+	if d.sending != nil {
+		d.tellSending(s, d.sending.Health())
+	}
 	for _, o := range d.cfg.Operators {
 		if cert := d.accesses[o.Name].Certificate(); cert != nil && o.Cert != d.cfg.TLS.ClientCert {
 			s.Certificates = append(s.Certificates, admin.Certificate{Use: "operator", Subject: cert.Subject.String(), NotAfter: cert.NotAfter})
@@ -134,11 +136,8 @@ func (d *daemon) tellBoxes(s *admin.Status) {
 }
 
 // tellSending writes into the status of the boxes what keeps mail from leaving.
-func (d *daemon) tellSending(s *admin.Status) {
-	if d.sending == nil {
-		return
-	}
-	for _, h := range d.sending.Health() {
+func (d *daemon) tellSending(s *admin.Status, boxes []outbound.Health) {
+	for _, h := range boxes {
 		i := slices.IndexFunc(s.Operators, func(b admin.OperatorBox) bool { return b.Name == h.Box })
 		if h.Trouble == "" || i < 0 {
 			continue

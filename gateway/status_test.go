@@ -8,6 +8,7 @@ import (
 	"github.com/relais-sante/relais/configs"
 	"github.com/relais-sante/relais/gateway/admin"
 	"github.com/relais-sante/relais/gateway/operator"
+	"github.com/relais-sante/relais/gateway/outbound"
 	"github.com/relais-sante/relais/gateway/trust"
 	"github.com/relais-sante/relais/mailbox/texts"
 )
@@ -72,6 +73,30 @@ func TestWarningsAreTranslated(t *testing.T) {
 		}
 		if l == texts.French && (strings.Contains(all, "server") || strings.Contains(all, "(client)")) {
 			t.Errorf("not in French:\n%s", all)
+		}
+	}
+}
+
+// What keeps mail from leaving a box is told at once where somebody has to act,
+// and after a while where it may pass.
+func TestSendingIsTold(t *testing.T) {
+	for _, l := range texts.Locales() {
+		d := &daemon{cfg: &configs.Config{Locale: l}}
+		s := admin.Status{Operators: []admin.OperatorBox{{Name: "a"}, {Name: "b"}, {Name: "c"}, {Name: "d"}}}
+		d.tellSending(&s, []outbound.Health{
+			{Box: "a"},
+			{Box: "b", Trouble: outbound.TroubleLogin, Since: time.Now()},
+			{Box: "c", Trouble: "dial", Since: time.Now()},
+			{Box: "d", Trouble: "dial", Since: time.Now().Add(-time.Hour)},
+			{Box: "gone", Trouble: "dial"},
+		})
+		var told []string
+		for _, b := range s.Operators {
+			told = append(told, b.Trouble)
+		}
+		all := strings.Join(s.Warnings, "\n")
+		if strings.Join(told, " ") != " login dial dial" || len(s.Warnings) != 2 || strings.Contains(all, "operator.") || strings.Contains(all, "cli.") {
+			t.Errorf("%s: %q\n%s", l, told, all)
 		}
 	}
 }

@@ -17,6 +17,7 @@ func TestOperatorsClient(t *testing.T) {
 	for n, l := range logins {
 		t.Run("answers find their pathway, "+l.auth, func(t *testing.T) { c.of(t).conversation(n, l.programme) })
 	}
+	t.Run("reports come back", func(t *testing.T) { c.of(t).reports() })
 	t.Run("set aside", func(t *testing.T) { c.of(t).setAside() })
 	t.Run("exactly once", func(t *testing.T) { c.of(t).exactlyOnce() })
 	if errors := c.hub.log.worst(); errors != "" {

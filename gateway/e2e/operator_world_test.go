@@ -22,6 +22,9 @@ import (
 // atRegion is the domain of the operator that the hub is a client of.
 const atRegion = "region.e2e.test"
 
+// lostBox is one that the operator accepts mail for, and then cannot deliver to.
+const lostBox = "loin@" + atTown
+
 // client is a hub without a domain of its own in the trusted space: three boxes
 // at one operator, each opened in its own way, each for a programme.
 type client struct {
@@ -64,7 +67,7 @@ func newClient(t *testing.T) *client {
 		Users: users, Password: "s3cret", Certificate: &pair, Authorities: trusted, Tokens: c.idp.URL + "/introspect",
 	})
 	c.op = &operator{boxes: boxes, Postfix: peertest.StartPostfix(t, peertest.PostfixOptions{
-		Hostname: "mail." + atRegion, Domains: []string{atRegion, atCHU, atTown}, Boxes: users, LMTP: boxes.LMTP, Logins: boxes.Auth, Owners: owners,
+		Hostname: "mail." + atRegion, Domains: []string{atRegion, atCHU, atTown}, Boxes: append(users, lostBox), LMTP: boxes.LMTP, Logins: boxes.Auth, Owners: owners,
 		Certificate: &pair, Authorities: trusted, MessageSize: 40_000_000,
 	})}
 	t.Cleanup(func() {
