@@ -331,3 +331,38 @@ func (p *place) endure() {
 	}
 	_, _ = s.Stats(bg)
 }
+
+// FuzzPages: an index file is read without trusting it.
+func FuzzPages(f *testing.F) {
+	path := filepath.Join(f.TempDir(), "index.db")
+	db, err := bolt.Open(path, 0o600, nil)
+	if err != nil {
+		f.Fatal(err)
+	}
+	if err := db.Update(func(btx *bolt.Tx) error {
+		b, err := btx.CreateBucket([]byte("b"))
+		for i := range 300 {
+			err = errors.Join(err, b.Put(fmt.Appendf(nil, "key %d", i), make([]byte, 30)))
+		}
+		return err
+	}); err != nil {
+		f.Fatal(err)
+	}
+	db.Close()
+	whole, err := os.ReadFile(path)
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(uint32(4096*3+10), []byte{1, 2, 3})
+	f.Fuzz(func(t *testing.T, at uint32, patch []byte) {
+		b := bytes.Clone(whole)
+		copy(b[int(at)%len(b):], patch)
+		p, err := openPages(bytes.NewReader(b), int64(len(b)), func(pageFault) {})
+		if err != nil {
+			return
+		}
+		if err := p.walk(); err != nil {
+			t.Error(err)
+		}
+	})
+}
