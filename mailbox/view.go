@@ -80,7 +80,7 @@ func (r *Reader) furnish(ctx context.Context) error {
 			}
 			have.Subscribed = append(have.Subscribed, f.name)
 		}
-		have.Subscribed = append(have.Subscribed, folder.Inbox)
+		have.Subscribed = append(have.Subscribed, fixedMark+"inbox")
 		return tx.PutReader(r.a.ID, have)
 	})
 }
@@ -225,16 +225,8 @@ func (r *Reader) List(ctx context.Context) ([]folder.Info, error) {
 	if err != nil {
 		return nil, fmt.Errorf("listing folders: %w", err)
 	}
-	slices.SortFunc(all, func(a, b folder.Info) int { return strings.Compare(sortKey(a.Name), sortKey(b.Name)) })
+	slices.SortFunc(all, func(a, b folder.Info) int { return strings.Compare(a.Name, b.Name) })
 	return all, nil
-}
-
-// sortKey puts INBOX first and a folder before what is in it.
-func sortKey(name string) string {
-	if name == folder.Inbox {
-		return ""
-	}
-	return strings.ReplaceAll(strings.ToLower(name), string(folder.Delimiter), "\x00")
 }
 
 // holding adds names that are no folder and only hold some.
@@ -262,15 +254,26 @@ func holding(all []folder.Info) []folder.Info {
 // not outlast the right to see them.
 func subscribed(all []folder.Info, names []string) []folder.Info {
 	for _, name := range names {
-		i := slices.IndexFunc(all, func(f folder.Info) bool { return f.Name == name })
+		i := slices.IndexFunc(all, func(f folder.Info) bool { return subscription(&f) == name })
 		switch {
 		case i >= 0:
 			all[i].Subscribed = true
-		case !isFixed(name):
+		case !strings.HasPrefix(name, fixedMark):
 			all = append(all, folder.Info{Name: name, Subscribed: true, Missing: true})
 		}
 	}
 	return all
+}
+
+// fixedMark begins what is kept of a subscription to one of the hub's folders:
+// its id. Its name may say who the child is, and must not outlast the pathway.
+const fixedMark = "\x00"
+
+func subscription(f *folder.Info) string {
+	if f.Fixed {
+		return fixedMark + f.ID
+	}
+	return f.Name
 }
 
 // pathwayFolders are those of a pathway that the reader may see: its own with

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/relais-sante/relais/mailbox/folder"
 	"github.com/relais-sante/relais/store"
@@ -355,8 +356,15 @@ const maxSubscribed = 2000
 
 // Subscribe implements [folder.User].
 func (r *Reader) Subscribe(ctx context.Context, name string, on bool) error {
-	if len(name) > maxFolderName {
+	if len(name) > maxFolderName || strings.HasPrefix(name, fixedMark) {
 		return folder.ErrName
+	}
+	if isFixed(name) {
+		o, err := r.find(ctx, name)
+		if err != nil {
+			return err
+		}
+		name = fixedMark + o.id
 	}
 	return r.h.change(ctx, func(tx store.Tx) error {
 		have, err := tx.Reader(r.a.ID)

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/relais-sante/relais/mailbox/folder"
+	"github.com/relais-sante/relais/store"
 )
 
 // reads opens the structured mailbox for an account of a box, or of one person
@@ -443,6 +444,37 @@ func TestViewPrivateFolders(t *testing.T) {
 	}
 	if got := list(t, r); !strings.Contains(got, "Carnet/2026") || !strings.Contains(got, "Notes perso") || strings.Contains(got, "Notes/") {
 		t.Errorf("after the renaming:\n%s", got)
+	}
+	// Of a subscription to a pathway's folder the code is kept, not the label.
+	for _, name := range []string{"INBOX", h.top() + "/Imagerie", "Ailleurs"} {
+		if err := r.Subscribe(ctx, name, true); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := r.Subscribe(ctx, h.top()+"/Psychologie", true); !errors.Is(err, folder.ErrNone) {
+		t.Errorf("subscribing to what may not be seen gives %v", err)
+	}
+	all, err := r.List(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var on []string
+	for _, f := range all {
+		if f.Subscribed {
+			on = append(on, f.Name)
+		}
+	}
+	if got := strings.Join(on, ", "); got != "Ailleurs, Brouillons, Corbeille, Envoyés, INBOX, "+h.top()+"/Imagerie" {
+		t.Errorf("subscribed to %s", got)
+	}
+	if err := h.store.View(ctx, func(v store.View) error {
+		have, err := v.Reader(r.a.ID)
+		if strings.Contains(strings.Join(have.Subscribed, " "), "L.M.") {
+			t.Errorf("kept: %q", have.Subscribed)
+		}
+		return err
+	}); err != nil {
+		t.Fatal(err)
 	}
 	f, table := openFolder(t, r, "Carnet/2026")
 	if len(table.Rows) != 1 {

@@ -113,7 +113,7 @@ type User interface {
 	// Gone is closed when the account is revoked: sessions end at once.
 	Gone() <-chan struct{}
 
-	// List gives every folder in order of name, subscribed names without a
+	// List gives every folder in order of the bytes of its name, subscribed names without a
 	// folder included.
 	List(ctx context.Context) ([]Info, error)
 	Stat(ctx context.Context, name string) (State, error)
