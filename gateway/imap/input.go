@@ -111,6 +111,9 @@ func (c *conn) readLine(most int) ([]byte, error) {
 // nextCommand waits for the line that begins a command.
 func (c *conn) nextCommand() ([]byte, error) {
 	c.in.rest()
+	if cap(c.phrase) > restBuffer {
+		c.phrase = nil
+	}
 	c.between = true
 	c.deadline = time.Now().Add(c.server.limits.Idle)
 	if c.user == nil {
@@ -160,7 +163,7 @@ func (l *literal) Read(p []byte) (int, error) {
 			l.begun = time.Now()
 		}
 		// The next byte is due when the rate would be too low without it.
-		c.deadline = l.begun.Add(limits.Slow + time.Duration(l.read/limits.MinRate)*time.Second)
+		c.deadline = l.begun.Add(min(limits.Slow+time.Duration(l.read/limits.MinRate)*time.Second, limits.Message))
 		if err := c.in.fill(c.source); err != nil {
 			if errors.Is(err, io.EOF) {
 				err = io.ErrUnexpectedEOF

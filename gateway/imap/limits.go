@@ -29,6 +29,7 @@ type Limits struct {
 	// start, once Slow has passed; defaults 1 KiB/s and 1 min.
 	MinRate int64
 	Slow    time.Duration
+	Message time.Duration // for a whole literal; default 30 min
 	Push    time.Duration // least time between two looks at folders for NOTIFY and IDLE; default 100 ms
 }
 
@@ -79,6 +80,7 @@ func (l Limits) withDefaults() Limits {
 	while(&l.Write, time.Minute)
 	large(&l.MinRate, 1<<10)
 	while(&l.Slow, time.Minute)
+	while(&l.Message, 30*time.Minute)
 	while(&l.Push, 100*time.Millisecond)
 	return l
 }

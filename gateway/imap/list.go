@@ -1,6 +1,7 @@
 package imap
 
 import (
+	"errors"
 	"slices"
 	"strings"
 
@@ -20,8 +21,8 @@ type listing struct {
 	status     []string
 }
 
-// maxPattern bounds what matching costs.
-const maxPattern = 1000
+// maxPattern bounds what matching costs: the bytes of all patterns of a LIST.
+const maxPattern = 2000
 
 func (c *conn) doList(p *parser) reply {
 	p.spaces()
@@ -50,7 +51,7 @@ func (c *conn) doList(p *parser) reply {
 		p.spaces()
 		p.list(func() { p.listReturn(&l) })
 	}
-	if len(l.patterns) > c.server.limits.ListPatterns {
+	if len(l.patterns) > c.server.limits.ListPatterns || len(strings.Join(l.patterns, "")) > maxPattern {
 		p.fail("too many patterns")
 	}
 	if !p.end() {
@@ -163,7 +164,11 @@ func (c *conn) listOne(l *listing, all []folder.Info, i int) error {
 	if l.status == nil || f.Missing {
 		return nil
 	}
-	return c.statusLine(f.Name, l.status)
+	err := c.statusLine(f.Name, l.status)
+	if errors.Is(err, folder.ErrNone) { // gone meanwhile
+		err = nil
+	}
+	return err
 }
 
 // attributes writes what is told of a folder in a list.

@@ -63,7 +63,7 @@ func (c *conn) failed(err error) reply {
 			return no(string(r.code), r.text)
 		}
 	}
-	if c.ctx.Err() == nil {
+	if c.ctx.Err() == nil && c.err == nil && !c.done { // and not the network's
 		c.server.log.Error("IMAP command failed", "session", c.id, "command", c.command, "error", err)
 	}
 	return no(string(imap.ResponseCodeUnavailable), "Réessayez plus tard / try again later")

@@ -135,9 +135,7 @@ func (s numSet) places(rows []folder.Row, uid bool, saved []uint32) (at []span, 
 	n := uint32(len(rows))
 	if !uid {
 		for _, r := range s.spans {
-			if r.from > n && (r.to > n || r.to == 0) || r.to > n && r.from == 0 {
-				wrong = wrong || r.from != 0 && r.to != 0 || n == 0
-			}
+			wrong = wrong || r.from > n && r.to > n // "n:*" stands for the last, or nothing
 		}
 		if n == 0 {
 			return nil, wrong
