@@ -1,6 +1,7 @@
 package imap
 
 import (
+	"bytes"
 	"slices"
 	"strings"
 
@@ -27,6 +28,9 @@ type notifyGroup struct {
 	folders  bool // MailboxName
 	subs     bool // SubscriptionChange
 }
+
+// badEvent tells which events there are (RFC 5465 §5).
+const badEvent = "BADEVENT (MessageNew MessageExpunge FlagChange MailboxName SubscriptionChange)"
 
 func (n *notify) selected() bool { return n != nil && n.own != nil && n.own.messages }
 
@@ -103,6 +107,10 @@ func (p *parser) notifyGroup() (g notifyGroup) {
 		switch p.key() {
 		case "MESSAGENEW":
 			news = true
+			if bytes.HasPrefix(p.line, []byte(" (")) { // items to fetch of each
+				p.refused = badEvent
+				p.fail("Sans attributs / without items to fetch")
+			}
 		case "MESSAGEEXPUNGE":
 			gone = true
 		case "FLAGCHANGE":
@@ -112,7 +120,8 @@ func (p *parser) notifyGroup() (g notifyGroup) {
 		case "SUBSCRIPTIONCHANGE":
 			g.subs = true
 		default:
-			p.fail("event is not told of") // fetch items with MessageNew among them
+			p.refused = badEvent
+			p.fail("Événement inconnu / event is not told of")
 		}
 	})
 	// RFC 5465 §5: neither is of use without the other.

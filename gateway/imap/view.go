@@ -59,6 +59,17 @@ func (v *view) each(ctx context.Context, uids []uint32, fn func(uid uint32, m *f
 	return v.folder.Each(ctx, uids, fn)
 }
 
+// eachOf is each for any number of messages, a batch at a time: a call to the
+// floor below is a short one.
+func (v *view) eachOf(ctx context.Context, uids []uint32, fn func(uid uint32, m *folder.Shown) error) error {
+	for batch := range slices.Chunk(uids, indexBatch) {
+		if err := v.each(ctx, batch, fn); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // leave closes the selected folder, if there is one.
 func (c *conn) leave() {
 	if c.view == nil {
