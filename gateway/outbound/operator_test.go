@@ -85,6 +85,13 @@ func (o *remote) close() {
 	o.over.Wait()
 }
 
+// secure has the operator speak TLS, by STARTTLS or from the first byte.
+func (o *remote) secure(c *tls.Config, implicit bool) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.tls, o.implicit = c, implicit
+}
+
 func (o *remote) addr() string { return o.ln.Addr().String() }
 
 func (o *remote) accept() {

@@ -120,7 +120,7 @@ func TestSubmission(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			op := newOperator(t, func(int, int) manners { return manners{offers: tt.offers, login: tt.login} })
-			op.tls, op.implicit = s.server(t, "CN=smtp.grades.example"), tt.mode == configs.ImplicitTLS
+			op.secure(s.server(t, "CN=smtp.grades.example"), tt.mode == configs.ImplicitTLS)
 			issuer, given := identityProvider(t, tt.long)
 			route := submissionTo(t, s, op.addr(), tt.mode, func(o *configs.Operator) { o.Issuer = issuer; tt.set(o) })
 			q := newQueue()
@@ -159,7 +159,7 @@ func TestSubmissionToAnother(t *testing.T) {
 		"untrusted-wrong-host":        serverOf(t, s, []string{"smtp.other.example"}),
 	} {
 		op := newOperator(t, func(int, int) manners { return manners{offers: []string{"AUTH PLAIN"}} })
-		op.tls = server
+		op.secure(server, false)
 		q := newQueue()
 		q.box = "pon"
 		o := quick(q, submissionTo(t, s, op.addr(), configs.STARTTLS, func(*configs.Operator) {}))
@@ -192,7 +192,7 @@ func TestRefusedLoginIsNotRepeated(t *testing.T) {
 	op := newOperator(t, func(int, int) manners {
 		return manners{offers: []string{"AUTH PLAIN"}, login: []string{"C: AUTH PLAIN " + b64("\x00"+ownBox+"\x00sésame"), "S: 535 5.7.8 no"}}
 	})
-	op.tls = s.server(t, "CN=smtp.grades.example")
+	op.secure(s.server(t, "CN=smtp.grades.example"), false)
 	q := newQueue()
 	q.box = "pon"
 	o := quick(q, submissionTo(t, s, op.addr(), configs.STARTTLS, func(*configs.Operator) {}))
@@ -236,7 +236,7 @@ func TestOwnTrouble(t *testing.T) {
 			m.offers = []string{"SIZE 1000000"}
 		}
 		op := newOperator(t, func(int, int) manners { return m })
-		op.tls = s.server(t, "CN=smtp.grades.example")
+		op.secure(s.server(t, "CN=smtp.grades.example"), false)
 		q := newQueue()
 		q.box = "pon"
 		q.retry = func(int) time.Duration { return time.Hour }
