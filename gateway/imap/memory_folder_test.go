@@ -1,0 +1,256 @@
+package imap
+
+import (
+	"context"
+	"encoding/hex"
+	"io"
+	"slices"
+	"strings"
+
+	"github.com/relais-sante/relais/mailbox/folder"
+)
+
+// memoryFolder is an open folder.
+type memoryFolder struct {
+	user     *memoryUser
+	box      *memoryBox
+	name     string
+	readOnly bool
+	wake     chan struct{}
+	read     int // messages read since the last Settle
+	settled  int
+}
+
+func (f *memoryFolder) Name() string          { return f.name }
+func (f *memoryFolder) ID() string            { return f.box.id }
+func (f *memoryFolder) ReadOnly() bool        { return f.readOnly }
+func (f *memoryFolder) Keeps() bool           { return true }
+func (f *memoryFolder) Wake() <-chan struct{} { return f.wake }
+
+func (f *memoryFolder) Sync(_ context.Context, from *folder.Table) (*folder.Table, folder.Delta, error) {
+	f.user.mu.Lock()
+	defer f.user.mu.Unlock()
+	if f.box.gone {
+		return nil, folder.Delta{}, folder.ErrNone
+	}
+	t := f.box.current()
+	if t == from {
+		return t, folder.Delta{}, nil
+	}
+	return t, folder.Diff(from, t), nil
+}
+
+// find gives a message by UID; mu is held.
+func (b *memoryBox) find(uid uint32) *memoryMessage {
+	i, ok := slices.BinarySearchFunc(b.messages, uid, func(m *memoryMessage, u uint32) int { return int(int64(m.UID) - int64(u)) })
+	if !ok {
+		return nil
+	}
+	return b.messages[i]
+}
+
+func (f *memoryFolder) SetFlags(_ context.Context, uids []uint32, how folder.FlagChange, flags folder.Flags, unchanged *uint64) (rows []folder.Row, modified []uint32, err error) {
+	f.user.mu.Lock()
+	defer f.user.mu.Unlock()
+	b := f.box
+	if f.readOnly {
+		return nil, nil, folder.ErrReadOnly
+	}
+	if b.gone {
+		return nil, nil, folder.ErrNone
+	}
+	changed := false
+	for _, uid := range uids {
+		m := b.find(uid)
+		if m == nil {
+			continue
+		}
+		if unchanged != nil && m.ModSeq > *unchanged {
+			modified = append(modified, uid)
+			continue
+		}
+		now := apply(m.Flags, how, flags)
+		if !now.Equal(m.Flags) {
+			b.modseq++
+			m.Flags, m.ModSeq = now, b.modseq
+			b.keywords = mergeKeywords(b.keywords, now.Keywords)
+			changed = true
+		}
+		rows = append(rows, m.Row)
+	}
+	if changed {
+		f.user.changed(b)
+	}
+	return rows, modified, nil
+}
+
+func apply(have folder.Flags, how folder.FlagChange, flags folder.Flags) folder.Flags {
+	in := func(list []string, word string) bool {
+		return slices.ContainsFunc(list, func(k string) bool { return strings.EqualFold(k, word) })
+	}
+	switch how {
+	case folder.AddFlags:
+		have.System |= flags.System
+		words := slices.Clone(have.Keywords)
+		for _, k := range flags.Keywords {
+			if !in(words, k) {
+				words = append(words, k)
+			}
+		}
+		have.Keywords = sortKeywords(words)
+	case folder.RemoveFlags:
+		have.System &^= flags.System
+		have.Keywords = slices.DeleteFunc(slices.Clone(have.Keywords), func(k string) bool { return in(flags.Keywords, k) })
+	default:
+		have = flags
+	}
+	if len(have.Keywords) == 0 {
+		have.Keywords = nil
+	}
+	return have
+}
+
+func (f *memoryFolder) Expunge(_ context.Context, uids []uint32) error {
+	f.user.mu.Lock()
+	defer f.user.mu.Unlock()
+	if f.readOnly {
+		return folder.ErrReadOnly
+	}
+	f.take(func(m *memoryMessage) bool {
+		_, asked := slices.BinarySearch(uids, m.UID)
+		return asked && m.Flags.Has(folder.Deleted)
+	})
+	return nil
+}
+
+// take takes messages out; mu is held.
+func (f *memoryFolder) take(which func(*memoryMessage) bool) {
+	b := f.box
+	kept := make([]*memoryMessage, 0, len(b.messages))
+	for _, m := range b.messages {
+		if !which(m) {
+			kept = append(kept, m)
+		}
+	}
+	if len(kept) == len(b.messages) {
+		return
+	}
+	b.messages = kept
+	b.modseq++
+	f.user.changed(b)
+}
+
+func (f *memoryFolder) Copy(_ context.Context, uids []uint32, to string) (folder.Copied, error) {
+	f.user.mu.Lock()
+	defer f.user.mu.Unlock()
+	return f.copy(uids, to)
+}
+
+func (f *memoryFolder) copy(uids []uint32, to string) (folder.Copied, error) {
+	target, err := f.user.box(to)
+	if err != nil {
+		return folder.Copied{}, err
+	}
+	done := folder.Copied{UIDValidity: target.validity}
+	var copies []*memoryMessage
+	for _, uid := range uids {
+		if m := f.box.find(uid); m != nil {
+			c := *m
+			copies = append(copies, &c)
+		}
+	}
+	put := f.user.put(target, copies)
+	for _, uid := range uids {
+		if f.box.find(uid) == nil {
+			done.UIDs = append(done.UIDs, 0)
+			continue
+		}
+		done.UIDs = append(done.UIDs, put[0])
+		put = put[1:]
+	}
+	return done, nil
+}
+
+func (f *memoryFolder) Move(_ context.Context, uids []uint32, to string) (folder.Copied, error) {
+	f.user.mu.Lock()
+	defer f.user.mu.Unlock()
+	if f.readOnly {
+		return folder.Copied{}, folder.ErrReadOnly
+	}
+	done, err := f.copy(uids, to)
+	if err != nil {
+		return done, err
+	}
+	f.take(func(m *memoryMessage) bool {
+		_, asked := slices.BinarySearch(uids, m.UID)
+		return asked
+	})
+	return done, nil
+}
+
+func (f *memoryFolder) Each(_ context.Context, uids []uint32, fn func(uint32, *folder.Shown) error) error {
+	f.user.mu.Lock()
+	if f.user.fault != nil {
+		defer f.user.mu.Unlock()
+		return f.user.fault
+	}
+	found := make([]*memoryMessage, 0, len(uids))
+	for _, uid := range uids {
+		if m := f.box.find(uid); m != nil && !f.box.gone {
+			found = append(found, m)
+		}
+	}
+	f.user.mu.Unlock()
+	var shown folder.Shown
+	for _, m := range found {
+		f.read++
+		x := m.index
+		shown = folder.Shown{Index: x, Saved: m.saved, ID: x.Envelope.MessageID, References: x.Envelope.References}
+		if len(shown.References) == 0 && len(x.Envelope.InReplyTo) > 0 {
+			shown.References = x.Envelope.InReplyTo[:1]
+		}
+		shown.EmailID = "E" + hex.EncodeToString(x.BodySum[:8])
+		shown.ThreadID = "T1"
+		if err := fn(m.UID, &shown); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (f *memoryFolder) Content(_ context.Context, uid uint32) (folder.Content, error) {
+	f.user.mu.Lock()
+	defer f.user.mu.Unlock()
+	m := f.box.find(uid)
+	if m == nil || f.box.gone {
+		return nil, folder.ErrGone
+	}
+	f.read++
+	return &memoryContent{m.raw}, nil
+}
+
+func (f *memoryFolder) Settle(context.Context) error {
+	f.settled += f.read
+	f.read = 0
+	return nil
+}
+
+func (f *memoryFolder) Close() error {
+	f.user.mu.Lock()
+	defer f.user.mu.Unlock()
+	delete(f.box.wakes, f.wake)
+	return nil
+}
+
+type memoryContent struct{ raw []byte }
+
+func (c *memoryContent) Size() int64  { return int64(len(c.raw)) }
+func (c *memoryContent) Close() error { return nil }
+
+func (c *memoryContent) Copy(w io.Writer, off, n int64) error {
+	if off < 0 || n < 0 || off+n > int64(len(c.raw)) {
+		return io.ErrUnexpectedEOF
+	}
+	_, err := w.Write(c.raw[off : off+n])
+	return err
+}
