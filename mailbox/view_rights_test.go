@@ -6,82 +6,190 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"math/rand/v2"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
+	"testing/fstest"
 
 	"pgregory.net/rapid"
 
 	"github.com/relais-sante/relais/mailbox/folder"
+	"github.com/relais-sante/relais/rules"
 	"github.com/relais-sante/relais/store"
 )
 
-// A team of everybody there may be: random posts by random members to random
-// rubrics, answers, retractions, refilings, consents given and withdrawn, members
-// who leave, return, change role. After each step every way of seeing agrees:
-// what the structured mailbox shows a member (folders, INBOX, counts, contents,
-// the relay sheet), what the thread shows as that member, and what the relay
-// would send, none of it more than the rights function allows.
+// A team of everybody there may be, under programmes made at random: posts by
+// random members to random rubrics, typed documents and others, answers,
+// retractions, refilings, authors corrected, consents given and withdrawn, members
+// who leave or change role. After each step every way of seeing agrees: what the
+// structured mailbox shows a member (folders, INBOX, counts, contents), what the
+// thread shows as that member, what an export as that member holds, and what the
+// relay would send; none of it more than the rights function allows.
 func TestEveryWayOfSeeingAgrees(t *testing.T) {
-	checks, worlds := 0, 0
-	rapid.Check(t, func(rt *rapid.T) {
-		if worlds++; worlds > 25 && os.Getenv("RELAIS_LONG") == "" {
-			return // each is a store of its own: the rest by hand
-		}
-		w := newWorld(t, rt)
-		for range rapid.IntRange(3, steps()).Draw(rt, "steps") {
-			w.step(rt)
-			checks += w.check(rt)
-		}
-	})
-	t.Logf("%d members looked at", checks)
-}
-
-func steps() int {
+	h := openHouse(t)
+	set := randomProgrammes(t)
+	h.Hub.o.Programmes = func() *rules.Set { return set }
+	worlds, most := 0, 40
 	if os.Getenv("RELAIS_LONG") != "" {
-		return 40
+		most = 1 << 30
 	}
-	return 6
-}
-
-// world is a house with readers.
-type world struct {
-	*house
-	posts   []store.MessageID
-	members []store.MemberID
-	readers map[store.MemberID]*Reader
-	inboxes map[store.MemberID]folder.Folder
-	tables  map[store.MemberID]*folder.Table
-	n       int
+	members, documents := 0, 0
+	rapid.Check(t, func(rt *rapid.T) {
+		if worlds++; worlds > most {
+			return // the rest by hand: -rapid.checks=10000
+		}
+		w := newWorld(h, rt, worlds, rapid.SampledFrom(set.Programmes).Draw(rt, "programme"))
+		defer w.close()
+		for range rapid.IntRange(3, 8).Draw(rt, "steps") {
+			w.step(rt)
+			w.check(rt)
+			members += len(w.members)
+		}
+		documents += w.documents
+	})
+	t.Logf("%d worlds, %d times a member looked, %d documents exported", min(worlds, most), members, documents)
 }
 
 var worldRoles = []string{
 	"oncologue", "idec", "infirmier", "psychologue", "assistante-sociale", "kinesitherapeute", "secretariat", "enseignant", "prestataire", "parent",
 }
 
-func newWorld(t *testing.T, rt *rapid.T) *world {
-	w := &world{
-		house: openHouse(t), readers: map[store.MemberID]*Reader{}, inboxes: map[store.MemberID]folder.Folder{}, tables: map[store.MemberID]*folder.Table{},
+var worldRubrics = []string{"coordination", "imagerie", "biologie", "social", "psychologie"}
+
+// randomProgrammes are programmes whose rubrics and rules were drawn, with a seed
+// that does not change.
+func randomProgrammes(t testing.TB) *rules.Set {
+	t.Helper()
+	r := rand.New(rand.NewPCG(7, 11))
+	some := func(from []string, most int) string {
+		var list []string
+		for range 1 + r.IntN(most) {
+			if one := strconv.Quote(from[r.IntN(len(from))]); !slices.Contains(list, one) {
+				list = append(list, one)
+			}
+		}
+		return "[" + strings.Join(list, ", ") + "]"
 	}
-	w.child = w.include("279035121518989", "Martin", "Léa", "2015-03-02")
-	for i, n := 0, rapid.IntRange(2, 6).Draw(rt, "members"); i < n; i++ {
-		role := rapid.SampledFrom(worldRoles).Draw(rt, "role")
-		box := fmt.Sprintf("b%d@chu.test", i)
-		id := w.member(w.child, fmt.Sprintf("Personne %c", 'A'+i), role, box, "PER", "CHU")
-		w.members = append(w.members, id)
+	whens := []string{
+		`any(documents, .code == "18748-4")`, `any(documents, .code == "11502-2")`, `message.urgent`, `len(documents) > 0`,
+		`sender.role == "psychologue"`, `sender.role in ["idec", "enseignant"]`, `any(documents, "MASQUE_PSOCIAL" in .confidentiality)`,
+		`mentions(message.subject, "secret")`,
+	}
+	files := fstest.MapFS{}
+	for i := range 30 {
+		var b strings.Builder
+		id := fmt.Sprintf("alea%02d", i)
+		fmt.Fprintf(&b, "id = %q\nname = %q\ndesk = []\nconversation = \"pathway\"\nmixed = \"send\"\n", id, id)
+		for j, role := range worldRoles {
+			fmt.Fprintf(&b, "[[role]]\nid = %q\nname = %q\ncare_team = %t\ncoordinator = %t\n", role, role, j < 7, role == "idec")
+			if r.IntN(3) == 0 && j < 7 {
+				fmt.Fprintf(&b, "default_rubric = %q\n", worldRubrics[r.IntN(len(worldRubrics))])
+			}
+		}
+		types := map[string]string{"imagerie": `["18748-4"]`, "biologie": `["11502-2"]`}
+		for _, rubric := range worldRubrics {
+			fmt.Fprintf(&b, "[[rubric]]\nid = %q\nname = %q\n", rubric, rubric)
+			switch {
+			case rubric == "coordination":
+				b.WriteString("default = true\n")
+			case r.IntN(2) == 0:
+				fmt.Fprintf(&b, "visible_to = %s\n", some(worldRoles[:7], 5))
+			}
+			if types[rubric] != "" {
+				fmt.Fprintf(&b, "types = %s\n", types[rubric])
+			}
+		}
+		b.WriteString("[[rubric]]\nid = \"a-classer\"\nname = \"À classer\"\nunclassed = true\nvisible_to = [\"idec\"]\n")
+		for k := range r.IntN(4) {
+			fmt.Fprintf(&b, "[[rule]]\nname = \"règle %d\"\nwhen = '%s'\n", k, whens[r.IntN(len(whens))])
+			switch r.IntN(4) {
+			case 0:
+				fmt.Fprintf(&b, "only = %s\n", some(worldRoles, 6))
+			case 1:
+				fmt.Fprintf(&b, "file = [%q]\nto = %s\n", worldRubrics[r.IntN(len(worldRubrics))], some(append([]string{"all"}, worldRoles...), 5))
+			case 2:
+				fmt.Fprintf(&b, "to = %s\n", some(append([]string{"all"}, worldRoles...), 5))
+			default:
+				b.WriteString("urgent = true\n")
+			}
+		}
+		files["p/"+id+".toml"] = &fstest.MapFile{Data: []byte(b.String())}
+	}
+	set, problems := rules.LoadFS(files, "p", rules.LoadOptions{Dev: true})
+	for _, p := range problems {
+		if !p.Warning {
+			t.Fatalf("%s:%d: %s %v\n%s", p.File, p.Line, p.ID, p.Args, files["p/"+p.File])
+		}
+	}
+	return set
+}
+
+// world is a pathway of its own in a house, with readers.
+type world struct {
+	*house
+
+	posts     []store.MessageID
+	members   []store.MemberID
+	boxes     []string
+	readers   map[store.MemberID]*Reader
+	inboxes   map[store.MemberID]folder.Folder
+	tables    map[store.MemberID]*folder.Table
+	n         int
+	documents int
+}
+
+func newWorld(h *house, rt *rapid.T, number int, prog *rules.Programme) *world {
+	one := *h // its child is another
+	w := &world{
+		house: &one, readers: map[store.MemberID]*Reader{}, inboxes: map[store.MemberID]folder.Folder{}, tables: map[store.MemberID]*folder.Table{},
+	}
+	p, err := w.Include(context.Background(), testActor, IncludeRequest{
+		Programme: prog.ID, FamilyName: "Martin", GivenName: "Léa", BirthDate: "2015-03-02", Sex: "F",
+		Establishment: "CHU", Consent: "oral", ConsentFrom: "mère", ConsentBy: "IDEC",
+	})
+	if err != nil {
+		rt.Fatal(err)
+	}
+	w.child = store.PathwayCode(p.ID)
+	for i, n := 0, rapid.IntRange(2, 5).Draw(rt, "members"); i < n; i++ {
+		box := fmt.Sprintf("b%d-%d@chu.test", number, i)
+		m, err := w.AddMember(context.Background(), testActor, MemberRequest{
+			Pathway: p.ID, Name: fmt.Sprintf("Personne %c", 'A'+i), Role: rapid.SampledFrom(worldRoles).Draw(rt, "role"), Mailbox: box, Type: "PER", Establishment: "CHU",
+		})
+		if err != nil {
+			rt.Fatal(err)
+		}
+		id := store.MemberID(m.Member)
+		w.members, w.boxes = append(w.members, id), append(w.boxes, box)
 		r := w.reads(box, "")
 		w.readers[id] = r
-		w.inboxes[id], w.tables[id] = openFolder(t, r, "INBOX")
+		f, err := r.Open(context.Background(), folder.Inbox, true)
+		if err != nil {
+			rt.Fatal(err)
+		}
+		if w.tables[id], _, err = f.Sync(context.Background(), nil); err != nil {
+			rt.Fatal(err)
+		}
+		w.inboxes[id] = f
 	}
 	return w
+}
+
+func (w *world) close() {
+	for id, f := range w.inboxes {
+		f.Close()
+		w.readers[id].Close()
+	}
 }
 
 // step does one thing; what is refused changes nothing.
 func (w *world) step(rt *rapid.T) {
 	ctx := context.Background()
 	who := rapid.SampledFrom(w.members).Draw(rt, "who")
-	box := "b" + fmt.Sprint(slices.Index(w.members, who)) + "@chu.test"
+	box := w.boxes[slices.Index(w.members, who)]
 	code := string(w.child)
 	one := func() string {
 		if len(w.posts) == 0 {
@@ -89,16 +197,25 @@ func (w *world) step(rt *rapid.T) {
 		}
 		return string(rapid.SampledFrom(w.posts).Draw(rt, "post"))
 	}
-	rubric := rapid.SampledFrom([]string{"", ".coordination", ".psychologie", ".social", ".imagerie"}).Draw(rt, "rubric")
+	rubric := rapid.SampledFrom([]string{"", "", ".coordination", ".psychologie", ".social", ".imagerie"}).Draw(rt, "rubric")
 	switch rapid.IntRange(0, 12).Draw(rt, "what") {
 	case 0, 1, 2, 3, 4:
 		w.n++
-		mail := written{from: box, to: code + rubric, id: fmt.Sprintf("w%d@chu.test", w.n), subject: fmt.Sprint("Objet ", w.n), text: fmt.Sprint("Texte ", w.n)}
+		id := fmt.Sprintf("w%d@%s", w.n, strings.Replace(box, "@", ".", 1))
+		mail := written{from: box, to: code + rubric, id: id, subject: fmt.Sprint("Objet ", w.n), text: fmt.Sprint("Texte ", w.n)}
 		if rapid.Bool().Draw(rt, "answer") && len(w.posts) > 0 {
-			mail.header = []string{"In-Reply-To: <" + w.message(store.MessageID(one())).RFCID + ">"}
+			mail.header = append(mail.header, "In-Reply-To: <"+w.message(store.MessageID(one())).RFCID+">")
 		}
-		if rapid.Bool().Draw(rt, "document") {
-			mail.content = "MIME-Version: 1.0\nContent-Type: application/pdf; name=cr.pdf\nContent-Disposition: attachment; filename=cr.pdf\n\n%PDF " + fmt.Sprint(w.n) + "\n"
+		if rapid.IntRange(0, 3).Draw(rt, "urgent") == 0 {
+			mail.header = append(mail.header, "Importance: high")
+		}
+		switch rapid.IntRange(0, 3).Draw(rt, "document") {
+		case 0:
+			mail.content = carrying(fmt.Sprintf("cr%d.pdf", w.n), "%PDF "+id)
+		case 1:
+			mail.content = carrying("cr.xml", w.document(rt, id).xml())
+		case 2:
+			mail.content = carrying("a.xml", w.document(rt, id+"a").xml(), "b.xml", w.document(rt, id+"b").xml())
 		}
 		if r, err := w.try(mail); err == nil && r.Message != "" {
 			w.posts = append(w.posts, r.Message)
@@ -127,8 +244,17 @@ func (w *world) step(rt *rapid.T) {
 	}
 }
 
+// document is a typed one of this child.
+func (w *world) document(rt *rapid.T, id string) cdaDoc {
+	d := cdaDoc{id: id, text: "Document " + id, ins: "-", code: rapid.SampledFrom([]string{"18748-4", "11502-2", "34112-3"}).Draw(rt, "code")}
+	if rapid.IntRange(0, 3).Draw(rt, "word") == 0 {
+		d.words = []string{rapid.SampledFrom([]string{"MASQUE_PSOCIAL", "MASQUE_PT", "INVISIBLE_REPRESENTANTS_LEGAUX"}).Draw(rt, "which")}
+	}
+	return d
+}
+
 // check compares all ways of seeing, for each member.
-func (w *world) check(rt *rapid.T) int {
+func (w *world) check(rt *rapid.T) {
 	ctx := context.Background()
 	var p *store.Pathway
 	var all []*store.Message
@@ -173,8 +299,32 @@ func (w *world) check(rt *rapid.T) int {
 			rt.Fatalf("the thread shows %s %v, rights allow %v", id, got, allowed)
 		}
 		w.checkInbox(rt, id, all, allowed)
+		w.checkExport(rt, id, all, allowed)
 	}
-	return len(w.members)
+}
+
+// checkExport: an export as a member holds documents of what they may see, and
+// of nothing else. The same file is in it once, so each document is its own.
+func (w *world) checkExport(rt *rapid.T, id store.MemberID, all []*store.Message, allowed map[string]bool) {
+	want, got := map[string]bool{}, map[string]bool{}
+	for _, m := range all {
+		if allowed[string(m.ID)] && len(m.Documents) > 0 {
+			want[string(m.ID)] = true
+		}
+	}
+	x := &export{h: w.Hub, wanted: map[string]bool{}, seen: map[string]bool{}}
+	err := x.choose(context.Background(), testActor, ExportRequest{Pathway: string(w.child), As: string(id)})
+	var none *Failure
+	if err != nil && (!errors.As(err, &none) || none.Code != "export-empty") {
+		rt.Fatal(err)
+	}
+	for i := range x.found {
+		got[string(x.found[i].m.ID)] = true
+	}
+	w.documents += len(x.found)
+	if !maps.Equal(got, want) {
+		rt.Fatalf("an export as %s holds documents of %v, want %v", id, got, want)
+	}
 }
 
 // claimable are the copies that the relay would send now. They are put back.
@@ -195,7 +345,7 @@ func (w *world) claimable(rt *rapid.T) []store.Delivery {
 			}
 			var results []Result
 			for _, j := range jobs {
-				if j.Delivery.Notice == nil {
+				if j.Delivery.Notice == nil && j.Delivery.Pathway == w.child {
 					out = append(out, j.Delivery)
 				}
 				results = append(results, Result{Job: j, Outcome: Outcome{Kind: OutcomeSent}})
