@@ -94,7 +94,9 @@ func (h *Hub) heldRecord(pl *plan, in *incoming) *store.Held {
 	if pl.pathway != nil {
 		held.Programme = pl.pathway.Programme
 	}
-	if h.toBox(in) != nil {
+	if held.Addressed == "" {
+		// Written to a programme or an operator's box: released when that changes
+		// what it waits for, it must be known which pathway it is of.
 		held.Addressed = writtenOf(pl)
 	}
 	for _, domain := range []string{held.MailFrom.Domain(), held.From.Domain()} {
