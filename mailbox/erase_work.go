@@ -52,6 +52,7 @@ func (h *Hub) erase(ctx context.Context, it store.Item) error {
 	if err != nil {
 		return fmt.Errorf("forgetting the keys of %s: %w", e.Code, err)
 	}
+	h.forgetReading(append([]store.PathwayCode{e.Code}, e.With...))
 	return h.proveErased(ctx, it, e, after)
 }
 
