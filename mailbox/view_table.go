@@ -301,6 +301,7 @@ func (p *page) count(row *folder.Row) {
 	p.Messages++
 	p.Size += row.Size
 	p.HighestModSeq = max(p.HighestModSeq, row.ModSeq)
+	p.LastUID, p.LastModSeq = max(p.LastUID, row.UID), max(p.LastModSeq, row.ModSeq)
 	if !row.Flags.Has(folder.Seen) {
 		p.Unseen++
 	}

@@ -154,6 +154,7 @@ func (b *memoryBox) current() *folder.Table {
 	}
 	t := &folder.Table{State: folder.State{
 		ID: b.id, UIDValidity: b.validity, UIDNext: b.next, HighestModSeq: b.modseq, Messages: len(b.messages),
+		LastUID: b.next - 1, LastModSeq: b.modseq,
 	}, Keywords: slices.Clone(b.keywords), Rows: make([]folder.Row, len(b.messages))}
 	for i, m := range b.messages {
 		t.Rows[i] = m.Row

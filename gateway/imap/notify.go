@@ -182,8 +182,8 @@ func (c *conn) notifyStatus(first bool) {
 		}
 		states[f.Name] = s
 		old, known := n.before[f.Name]
-		changed := known && (old.UIDNext != s.UIDNext || old.Messages != s.Messages || old.UIDValidity != s.UIDValidity ||
-			g.flags && old.HighestModSeq != s.HighestModSeq)
+		changed := known && (old.LastUID != s.LastUID || old.Messages != s.Messages || old.UIDValidity != s.UIDValidity ||
+			g.flags && old.LastModSeq != s.LastModSeq)
 		if first || begun && changed {
 			items := []string{"MESSAGES", "UIDNEXT", "UIDVALIDITY"}
 			if g.flags {

@@ -103,6 +103,12 @@ type State struct {
 	Unseen        int
 	Deleted       int
 	Size          int64 // bytes as shown, all messages
+
+	// LastUID and LastModSeq are the highest of the messages shown. UIDNext and
+	// HighestModSeq also rise with what the reader may not see: whether there is
+	// news must not hang on them.
+	LastUID    uint32
+	LastModSeq uint64
 }
 
 // User is a reader: an account that has logged in, for one session. Not safe
