@@ -88,11 +88,8 @@ func (h *Hub) decide(v store.View, in *incoming) (*plan, error) {
 	if err := standing(pl.pathway); err != nil {
 		return nil, err
 	}
-	if ref, err := v.Duplicate(in.fingerprint(pl.pathway.Code)); err == nil {
-		pl.duplicate = &ref
-		return pl, nil
-	} else if !errors.Is(err, store.ErrNotFound) {
-		return nil, fmt.Errorf("looking for a duplicate: %w", err)
+	if pl.duplicate, err = h.seenAgain(v, pl, in); err != nil || pl.duplicate != nil {
+		return pl, err
 	}
 	if ref, err := h.comesBack(v, pl.pathway, in); err != nil || ref != nil {
 		pl.duplicate = ref
@@ -105,6 +102,36 @@ func (h *Hub) decide(v store.View, in *incoming) (*plan, error) {
 		return pl, nil
 	}
 	return pl, h.route(v, pl, in)
+}
+
+// seenAgain finds the message that was filed with the same fingerprint. To an
+// account that may not see that one it does not exist, which taking its own for
+// a duplicate would tell: its own is then a message apart.
+func (h *Hub) seenAgain(v store.View, pl *plan, in *incoming) (*store.MessageRef, error) {
+	in.apart = ""
+	for {
+		ref, err := v.Duplicate(in.fingerprint(pl.pathway.Code))
+		if errors.Is(err, store.ErrNotFound) {
+			return nil, nil
+		}
+		if err != nil {
+			return nil, fmt.Errorf("looking for a duplicate: %w", err)
+		}
+		a := in.env.Peer.Account
+		if a == nil || in.apart != "" {
+			return &ref, nil
+		}
+		m, err := v.Message(ref.Pathway, ref.Message)
+		if err != nil {
+			return nil, fmt.Errorf("reading message %s: %w", ref.Message, err)
+		}
+		if m.Author.Mailbox == a.Mailbox || slices.ContainsFunc(pl.pathway.Members, func(mem store.Member) bool {
+			return a.standsFor(&mem) && h.maySee(pl.pathway, pl.prog, &mem, m, in.now).ok
+		}) {
+			return &ref, nil
+		}
+		in.apart = a.ID
+	}
 }
 
 // checkFacts finds out who wrote and whether anything speaks against filing.

@@ -41,6 +41,9 @@ type incoming struct {
 	draft      store.Draft
 	held       *store.Held // the message was held before; draft is nil
 	given      assignment
+	// apart is the account to which a message with the same fingerprint must not
+	// show, see [Hub.seenAgain].
+	apart store.AccountID
 	// Of a mail read from an operator's box: unproven says that no envelope
 	// sender stands behind From, outside that it comes from elsewhere than the
 	// trusted space.
@@ -223,6 +226,9 @@ func (in *incoming) fingerprint(p store.PathwayCode) [32]byte {
 	add := func(s string) { fmt.Fprintf(sum, "%d:%s", len(s), s) }
 	add(string(p))
 	add(string(in.idx.BodySum))
+	if in.apart != "" {
+		add(string(in.apart))
+	}
 	if !in.noID {
 		add(in.rfcID)
 		return [32]byte(sum.Sum(nil))

@@ -289,6 +289,20 @@ func (m *team) session(other string, uid uint32, secrets bool) []string {
 	s.say("COPY 1 " + rubric)
 	s.say("CLOSE")
 
+	// Posted, it is a new message; nobody learns that the team's psychologist
+	// had written the same, or used its Message-ID.
+	for _, raw := range []string{
+		hiddenMail(), letterOf("bernard@kine.test", hiddenID, hiddenSubject, hiddenText),
+		letterOf("bernard@kine.test", hiddenID, hiddenSubject, hiddenText),
+		letterOf("bernard@kine.test", "answer@kine.test", "Re: ", "Bien noté.", "In-Reply-To: <"+hiddenID+">", "References: <"+hiddenID+">"),
+		letterOf("bernard@kine.test", hiddenID, "À moi", "Un autre texte."),
+	} {
+		s.appends(coordination, raw)
+		s.say("STATUS " + rubric + " " + items)
+		s.say("SELECT " + rubric)
+		s.say("FETCH 1:* (UID FLAGS RFC822.SIZE ENVELOPE EMAILID THREADID BODY.PEEK[])")
+		s.say("THREAD REFERENCES UTF-8 ALL")
+	}
 	m.watch(s, coordination, secrets)
 
 	s.say("ENABLE QRESYNC")
