@@ -190,10 +190,12 @@ func (k *talk) must(command string) []string {
 	return lines
 }
 
-// appends puts a message into a folder.
-func (k *talk) appends(tag, name, raw string) []string {
+// whole gives a command and returns all lines of its answer, empty ones of
+// messages among them.
+func (k *talk) whole(tag, command string) (lines []string) {
 	k.t.Helper()
-	return k.do(fmt.Sprintf("%s APPEND %q {%d+}\r\n%s", tag, name, len(raw), raw))
+	fmt.Fprintf(k.c, "%s %s\r\n", tag, command)
+	return k.until(tag + " ")
 }
 
 // quiet gives the lines that come until nothing has for a while.
@@ -208,17 +210,18 @@ func (k *talk) quiet() (lines []string) {
 	}
 }
 
-// until gives the lines that come up to one that holds text.
+// until gives the lines that come up to one that begins with text.
 func (k *talk) until(text string) (lines []string) {
 	k.t.Helper()
 	for {
-		l := k.line()
-		lines = append(lines, l)
-		if strings.Contains(l, text) {
-			return lines
+		k.c.SetReadDeadline(time.Now().Add(10 * time.Second))
+		l, err := k.in.ReadString('\n')
+		if err != nil {
+			k.t.Fatalf("waiting for %s: %v after %q", text, err, lines)
 		}
-		if l == "" && len(lines) > 1000 {
-			k.t.Fatal("the connection ended")
+		lines = append(lines, strings.TrimRight(l, "\r\n"))
+		if strings.HasPrefix(l, text) {
+			return lines
 		}
 	}
 }

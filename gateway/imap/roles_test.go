@@ -68,7 +68,7 @@ func (m *team) secret() (other string, uid uint32) {
 	k := m.logs("roux@chu.test") // flags, a hide and a folder of somebody else
 	rubric := m.folder(c, "Coordination")
 	k.must("a CREATE Secret")
-	k.appends("b", "Secret", hiddenMail())
+	k.must(fmt.Sprintf("b APPEND Secret {%d+}\r\n%s", len(hiddenMail()), hiddenMail()))
 	k.must("c SELECT " + quoted(rubric))
 	k.must(`d STORE 1 +FLAGS (\Flagged \Seen $Confidentiel)`)
 	k.must(`e STORE 2 +FLAGS (\Deleted)`)
@@ -146,12 +146,12 @@ func (s *transcript) say(command string) {
 	} else if _, name, ok := strings.Cut(command, "EXAMINE "); ok {
 		s.in = name
 	}
-	s.keep(command, s.k.do(tag+" "+command))
+	s.keep(command, s.k.whole(tag, command))
 }
 
 func (s *transcript) appends(name, raw string) {
 	s.n++
-	s.keep("APPEND "+name, s.k.appends("t"+strconv.Itoa(s.n), encodeUTF7(name), raw))
+	s.keep("APPEND "+name, s.k.whole("t"+strconv.Itoa(s.n), fmt.Sprintf("APPEND %s {%d+}\r\n%s", quoted(name), len(raw), raw)))
 }
 
 var (
@@ -216,7 +216,7 @@ func (m *team) session(other string, uid uint32, secrets bool) []string {
 
 	for _, c := range []string{
 		`LIST "" "*"`, `LIST "" "%"`, `LIST "Parcours/" "%"`, `LIST "" "Parcours/*/%"`, `LSUB "" "*"`, `LIST (SUBSCRIBED) "" "*" RETURN (CHILDREN)`,
-		`LIST (SPECIAL-USE) "" "*"`, `LIST (RECURSIVEMATCH SUBSCRIBED) "" "*"`, `LIST "" "*" RETURN (STATUS ` + items + ` MYRIGHTS)`,
+		`LIST (SPECIAL-USE) "" "*"`, `LIST (RECURSIVEMATCH SUBSCRIBED) "" "*"`, `LIST "" "*" RETURN (STATUS ` + items + `)`,
 		`LIST "" ("Parcours/*Psychologie" "Secret*")`, "NAMESPACE", "ID NIL", "CAPABILITY", "ENABLE CONDSTORE", `GETQUOTA ""`,
 	} {
 		s.say(c)
@@ -328,7 +328,7 @@ func (m *team) watch(s *transcript, rubric string, secrets bool) {
 	s.keep("IDLE", s.k.until("+"))
 	hidden("later-1@chu.test")
 	post("five@chu.test")
-	s.keep("IDLE", s.k.until("EXISTS"))
+	s.keep("IDLE", s.k.until("* 7 EXISTS"))
 	fmt.Fprint(s.k.c, "DONE\r\n")
 	s.keep("DONE", s.k.until("i1 "))
 	hidden("later-2@chu.test")
