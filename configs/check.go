@@ -1,8 +1,10 @@
 package configs
 
 import (
+	"net"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/relais-sante/relais/rules/strict"
@@ -87,6 +89,7 @@ func (c *checker) listeners() {
 		{"imap", c.IMAP.Listen},
 		{"admin", c.Admin.Listen},
 		{"metrics", c.Metrics.Listen},
+		{"autoconfig", c.Autoconfig.Listen},
 	} {
 		for _, e := range s.list {
 			if taken[e.Address] && !strings.HasSuffix(e.Address, ":0") {
@@ -103,23 +106,66 @@ func (c *checker) listeners() {
 			c.at(needsLoopback, map[string]any{"setting": "require_client_cert = false", "value": e.String()}, "inbound", "require_client_cert")
 		}
 	}
-	for _, e := range c.Metrics.Listen {
-		if e.Mode == PlainHTTP && !e.Loopback() {
-			c.at(needsLoopback, map[string]any{"setting": "metrics.listen", "value": e.Address}, "metrics", "listen")
+	for _, s := range []struct {
+		section string
+		list    Listens
+	}{{"admin", c.Admin.Listen}, {"metrics", c.Metrics.Listen}, {"autoconfig", c.Autoconfig.Listen}} {
+		for _, e := range s.list {
+			switch {
+			case e.Mode == PlainHTTP && !e.Loopback():
+				c.at(needsLoopback, map[string]any{"setting": s.section + ".listen", "value": e.Address}, s.section, "listen")
+			case e.Mode == STARTTLS:
+				c.at(noStartTLS, map[string]any{"value": e.String()}, s.section, "listen")
+			}
 		}
 	}
-	for _, e := range append(append(Listens{}, c.Admin.Listen...), c.Metrics.Listen...) {
-		if e.Mode == STARTTLS {
-			c.at(noStartTLS, map[string]any{"value": e.String()}, "admin", "listen")
-		}
-	}
+	c.autoconfig()
 	if c.IMAP.Password.On && !c.Dev {
 		c.warn(passwordOn, nil, "imap", "password")
 	}
 }
 
+// autoconfig: what clients are told must be something they can reach.
+func (c *checker) autoconfig() {
+	for _, k := range []struct {
+		key string
+		e   Endpoint
+	}{{"imap", c.Autoconfig.IMAP}, {"submission", c.Autoconfig.Submission}} {
+		host, port := k.e.HostPort()
+		if k.e.Address != "" && (host == "" || port == "0") {
+			c.at(badHostPort, map[string]any{"value": k.e.Address}, "autoconfig", k.key)
+		}
+	}
+	if imap, _ := c.Published(); len(c.Autoconfig.Listen) > 0 && len(imap) == 0 {
+		c.at(nothingPublished, nil, "autoconfig", "imap")
+	}
+}
+
+// Published are the servers of the structured mailbox as mail clients reach
+// them, TLS from the first byte before STARTTLS (RFC 8314 §3): what
+// [autoconfig] says, else the domain and the ports that are listened on. A port
+// that the system chooses is not known here.
+func (c *Config) Published() (imap, submission []Endpoint) {
+	of := func(set Endpoint, listen Listens) (all []Endpoint) {
+		if set.Address != "" {
+			return []Endpoint{set}
+		}
+		for _, mode := range []string{ImplicitTLS, STARTTLS} {
+			for _, e := range listen {
+				if _, port := e.HostPort(); e.Mode == mode && port != "0" {
+					all = append(all, Endpoint{mode, net.JoinHostPort(c.Domain, port)})
+					break
+				}
+			}
+		}
+		return all
+	}
+	return of(c.Autoconfig.IMAP, c.IMAP.Listen), of(c.Autoconfig.Submission, c.Submission.Listen)
+}
+
 func (c *checker) tls() {
-	encrypted := len(c.Inbound.Listen)+len(c.Submission.Listen)+len(c.IMAP.Listen)+len(c.Admin.Listen) > 0
+	encrypted := len(c.Inbound.Listen)+len(c.Submission.Listen)+len(c.IMAP.Listen)+len(c.Admin.Listen) > 0 ||
+		slices.ContainsFunc(slices.Concat(c.Metrics.Listen, c.Autoconfig.Listen), func(e Endpoint) bool { return e.Mode == ImplicitTLS })
 	for _, key := range []struct {
 		name  string
 		value Path
@@ -251,44 +297,45 @@ func within(path, dir string) bool {
 
 // Texts of the problems this package finds.
 const (
-	missing        strict.TextID = "check.missing"
-	twice          strict.TextID = "check.twice"
-	emptyList      strict.TextID = "check.empty-list"
-	badSize        strict.TextID = "check.bad-size"
-	badPercent     strict.TextID = "check.bad-percent"
-	badCoded       strict.TextID = "check.bad-coded"
-	badListen      strict.TextID = "check.bad-listen"
-	badHostPort    strict.TextID = "check.bad-host-port"
-	badPasswords   strict.TextID = "check.bad-passwords"
-	badSecret      strict.TextID = "check.bad-secret"
-	badDomain      strict.TextID = "check.bad-domain"
-	badNIL         strict.TextID = "check.bad-nil"
-	longSocket     strict.TextID = "check.long-socket"
-	needsLoopback  strict.TextID = "check.needs-loopback"
-	needsSmarthost strict.TextID = "check.needs-smarthost"
-	noStartTLS     strict.TextID = "check.no-starttls"
-	certAndKey     strict.TextID = "check.cert-and-key"
-	noAuthorities  strict.TextID = "check.no-authorities"
-	noSmarthostDN  strict.TextID = "check.no-smarthost-dn"
-	noOperator     strict.TextID = "check.no-operator"
-	boxOfProgramme strict.TextID = "check.box-of-programme"
-	badBoxName     strict.TextID = "check.bad-box-name"
-	badIssuer      strict.TextID = "check.bad-issuer"
-	badDiscovery   strict.TextID = "check.bad-discovery"
-	badFolder      strict.TextID = "check.bad-imap-folder"
-	badAddress     strict.TextID = "check.not-address"
-	ownDomain      strict.TextID = "check.own-domain"
-	badClamd       strict.TextID = "check.bad-clamd"
-	clamdSmaller   strict.TextID = "check.clamd-smaller"
-	insideData     strict.TextID = "check.inside-data"
-	noFile         strict.TextID = "check.no-file"
-	whoAdministers strict.TextID = "check.who-administers"
-	whichProgramme strict.TextID = "check.which-programme"
-	nobodyRemote   strict.TextID = "check.nobody-remote"
-	noWhiteList    strict.TextID = "check.no-white-list"
-	passwordOn     strict.TextID = "check.password-on"
-	noRecoveryKey  strict.TextID = "check.no-recovery-key"
-	devOpen        strict.TextID = "check.dev-open"
+	missing          strict.TextID = "check.missing"
+	twice            strict.TextID = "check.twice"
+	emptyList        strict.TextID = "check.empty-list"
+	badSize          strict.TextID = "check.bad-size"
+	badPercent       strict.TextID = "check.bad-percent"
+	badCoded         strict.TextID = "check.bad-coded"
+	badListen        strict.TextID = "check.bad-listen"
+	badHostPort      strict.TextID = "check.bad-host-port"
+	badPasswords     strict.TextID = "check.bad-passwords"
+	badSecret        strict.TextID = "check.bad-secret"
+	badDomain        strict.TextID = "check.bad-domain"
+	badNIL           strict.TextID = "check.bad-nil"
+	longSocket       strict.TextID = "check.long-socket"
+	needsLoopback    strict.TextID = "check.needs-loopback"
+	needsSmarthost   strict.TextID = "check.needs-smarthost"
+	nothingPublished strict.TextID = "check.nothing-published"
+	noStartTLS       strict.TextID = "check.no-starttls"
+	certAndKey       strict.TextID = "check.cert-and-key"
+	noAuthorities    strict.TextID = "check.no-authorities"
+	noSmarthostDN    strict.TextID = "check.no-smarthost-dn"
+	noOperator       strict.TextID = "check.no-operator"
+	boxOfProgramme   strict.TextID = "check.box-of-programme"
+	badBoxName       strict.TextID = "check.bad-box-name"
+	badIssuer        strict.TextID = "check.bad-issuer"
+	badDiscovery     strict.TextID = "check.bad-discovery"
+	badFolder        strict.TextID = "check.bad-imap-folder"
+	badAddress       strict.TextID = "check.not-address"
+	ownDomain        strict.TextID = "check.own-domain"
+	badClamd         strict.TextID = "check.bad-clamd"
+	clamdSmaller     strict.TextID = "check.clamd-smaller"
+	insideData       strict.TextID = "check.inside-data"
+	noFile           strict.TextID = "check.no-file"
+	whoAdministers   strict.TextID = "check.who-administers"
+	whichProgramme   strict.TextID = "check.which-programme"
+	nobodyRemote     strict.TextID = "check.nobody-remote"
+	noWhiteList      strict.TextID = "check.no-white-list"
+	passwordOn       strict.TextID = "check.password-on"
+	noRecoveryKey    strict.TextID = "check.no-recovery-key"
+	devOpen          strict.TextID = "check.dev-open"
 
 	// RecoveryKey and RecoverySecret are of the file that keys.recovery_key
 	// names: no public key, or a private one.

@@ -34,6 +34,7 @@ type Config struct {
 	Admin          Admin           `toml:"admin" fr:"Interface d'administration." en:"Admin interface."`
 	Administrators []Administrator `toml:"administrator" fr:"Qui d'autre que le compte système du relais peut l'administrer, et pour quoi. Une section par personne ou service." en:"Who may administer the hub besides its own system user, and what for. One section per person or service."`
 	Metrics        Metrics         `toml:"metrics" fr:"Mesures au format Prometheus." en:"Figures in Prometheus format."`
+	Autoconfig     Autoconfig      `toml:"autoconfig" fr:"Réglages donnés aux logiciels de messagerie : Thunderbird et d'autres les demandent en HTTP quand on ajoute une boîte. La réponse est la même pour toute adresse." en:"Settings given to mail clients: Thunderbird and others ask for them by HTTP when a mailbox is added. The answer is the same for every address."`
 	Audit          Audit           `toml:"audit" fr:"Traces : qui a fait ou vu quoi (relais audit)." en:"Traces: who did or saw what (relais audit)."`
 	Retention      Retention       `toml:"retention" fr:"Durées de conservation. Ce que la loi demande de garder est gardé ; le reste part de lui-même, chaque jour, et chaque purge est tracée. 0s : pour toujours." en:"How long things are kept. What the law makes us keep is kept; the rest goes by itself, every day, and each purge is traced. 0s: for ever."`
 	Keys           Keys            `toml:"keys" fr:"Clés de chiffrement des données." en:"Keys the data is encrypted with."`
@@ -222,6 +223,13 @@ type Administrator struct {
 // Metrics is the section [metrics].
 type Metrics struct {
 	Listen Listens `toml:"listen" fr:"Adresses d'écoute ; sans préfixe, HTTP sur la boucle locale. Vide : fermé." en:"Addresses to listen on; without prefix, HTTP on loopback. Empty: off."`
+}
+
+// Autoconfig is the section [autoconfig].
+type Autoconfig struct {
+	Listen     Listens  `toml:"listen" fr:"Adresses d'écoute : tls://hôte:port ; sans préfixe, HTTP sur la boucle locale, derrière un serveur web. Vide : fermé." en:"Addresses to listen on: tls://host:port; without prefix, HTTP on loopback, behind a web server. Empty: off."`
+	IMAP       Endpoint `toml:"imap" fr:"Serveur IMAP tel que les logiciels le joignent : tls://hôte:port ou starttls://hôte:port ; sans préfixe, TLS. Sinon domain et le port d'imap.listen." en:"IMAP server as clients reach it: tls://host:port or starttls://host:port; without prefix, TLS. Otherwise domain and the port of imap.listen."`
+	Submission Endpoint `toml:"submission" fr:"Serveur de dépôt, écrit de même. Sinon domain et le port de submission.listen." en:"Submission server, written likewise. Otherwise domain and the port of submission.listen."`
 }
 
 // Audit is the section [audit].

@@ -1,6 +1,7 @@
 package configs_test
 
 import (
+	"fmt"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -349,4 +350,22 @@ func FuzzParse(f *testing.F) {
 			e.HostPort()
 		}
 	})
+}
+
+// Nothing is told to clients unless asked for; then what is listened on, or
+// what stands for it.
+func TestPublished(t *testing.T) {
+	c, _ := configs.Parse("/etc/relais/relais.toml", []byte(sound))
+	if len(c.Autoconfig.Listen) != 0 {
+		t.Errorf("client settings are served at %v without being asked for", c.Autoconfig.Listen)
+	}
+	imap, submission := c.Published()
+	if got := fmt.Sprint(imap, submission); got != "[tls://parcours.example.mssante.fr:993] [starttls://parcours.example.mssante.fr:587]" {
+		t.Error(got)
+	}
+	c, _ = configs.Parse("/etc/relais/relais.toml", []byte(sound+"[autoconfig]\nimap = \"imap.example:994\"\nsubmission = \"starttls://smtp.example:588\"\n"))
+	imap, submission = c.Published()
+	if got := fmt.Sprint(imap, submission); got != "[tls://imap.example:994] [starttls://smtp.example:588]" {
+		t.Error(got)
+	}
 }

@@ -5,6 +5,6 @@ import "github.com/relais-sante/relais/rules/strict"
 // TextIDs lists the texts of problems that [Parse] can find.
 var TextIDs = []strict.TextID{
 	missing, twice, emptyList, badSize, badCoded, badListen, badHostPort, badPasswords, badSecret, badDomain, badNIL, longSocket,
-	needsLoopback, needsSmarthost, noStartTLS, certAndKey, noAuthorities, noSmarthostDN, noOperator, badBoxName, insideData,
+	needsLoopback, needsSmarthost, nothingPublished, noStartTLS, certAndKey, noAuthorities, noSmarthostDN, noOperator, badBoxName, insideData,
 	whoAdministers, whichProgramme, nobodyRemote, noWhiteList, passwordOn, noRecoveryKey, devOpen,
 }

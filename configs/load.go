@@ -98,6 +98,12 @@ func (c *Config) finish() {
 	bare(c.IMAP.Listen, ImplicitTLS)
 	bare(c.Admin.Listen, ImplicitTLS)
 	bare(c.Metrics.Listen, PlainHTTP)
+	bare(c.Autoconfig.Listen, PlainHTTP)
+	for _, e := range []*Endpoint{&c.Autoconfig.IMAP, &c.Autoconfig.Submission} {
+		if e.Mode == "" && e.Address != "" {
+			e.Mode = ImplicitTLS
+		}
+	}
 	for i := range c.Operators {
 		o := &c.Operators[i]
 		for _, e := range []*Endpoint{&o.IMAP, &o.SMTP} {

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/relais-sante/relais/gateway/admin"
+	"github.com/relais-sante/relais/gateway/autoconfig"
 	"github.com/relais-sante/relais/gateway/inbound"
 	"github.com/relais-sante/relais/gateway/outbound"
 	"github.com/relais-sante/relais/mailbox"
@@ -33,6 +34,9 @@ func (d *daemon) build() error {
 	}
 	if d.imap, err = d.newIMAP(); err != nil {
 		return fmt.Errorf("preparing to be read: %w", err)
+	}
+	if d.settings, err = autoconfig.NewHandler(Published(d.cfg), d.log, nil); err != nil {
+		return fmt.Errorf("preparing to help clients: %w", err)
 	}
 	way, err := d.route()
 	if err != nil {

@@ -26,6 +26,7 @@ import (
 
 	"github.com/relais-sante/relais/configs"
 	"github.com/relais-sante/relais/gateway/admin"
+	"github.com/relais-sante/relais/gateway/autoconfig"
 	"github.com/relais-sante/relais/gateway/imap"
 	"github.com/relais-sante/relais/gateway/inbound"
 	"github.com/relais-sante/relais/gateway/operator"
@@ -88,6 +89,7 @@ type daemon struct {
 	inbound    *inbound.Server
 	forMembers *inbound.Server // submission
 	imap       *imap.Server
+	settings   *autoconfig.Handler // for mail clients
 	outbound   *outbound.Relay
 	admin      *admin.Server
 	care       *caretaker
@@ -229,7 +231,10 @@ func (d *daemon) run(ctx context.Context) error {
 		})
 	}
 	for _, l := range d.listeners.metrics {
-		g.Go(func() error { return d.served("metrics", d.metrics.serve(running, l)) })
+		g.Go(func() error { return d.served("metrics", d.metrics.serve(running, d.web(l))) })
+	}
+	for _, l := range d.listeners.autoconfig {
+		g.Go(func() error { return d.served("autoconfig", d.settings.Serve(running, d.web(l))) })
 	}
 	g.Go(func() error { d.heads.run(running); return nil })
 	g.Go(func() error { d.reloads(running); return nil })
@@ -268,7 +273,7 @@ func (d *daemon) sayReady(ctx context.Context) {
 	d.log.Info("ready", "inbound", addresses(status.Listeners.Inbound), "submission", addresses(status.Listeners.Submission),
 		"imap", addresses(status.Listeners.IMAP),
 		"admin", addresses(status.Listeners.Admin),
-		"metrics", addresses(status.Listeners.Metrics), "domain", journal.Word(d.cfg.Domain), "version", journal.Word(d.o.Version))
+		"metrics", addresses(status.Listeners.Metrics), "autoconfig", addresses(status.Listeners.Autoconfig), "domain", journal.Word(d.cfg.Domain), "version", journal.Word(d.o.Version))
 	d.tellManager(managerReady)
 	if d.o.Ready != nil {
 		d.o.Ready(status)

@@ -20,11 +20,13 @@ type listeners struct {
 	imap       []mailListener
 	admin      net.Listener
 	remote     []net.Listener // administration over TLS, which begins above
-	metrics    []net.Listener
+	metrics    []mailListener // HTTP, like the next
+	autoconfig []mailListener
 	inherited  inherited
 }
 
-// mailListener is a socket and how TLS begins on it.
+// mailListener is a socket and how TLS begins on it. Where HTTP is spoken there
+// is no STARTTLS: it stands for none.
 type mailListener struct {
 	net.Listener
 	security inbound.Security
@@ -42,6 +44,8 @@ func (l *listeners) bind(c *configs.Config) (err error) {
 		{"mail", c.Inbound.Listen, &l.inbound},
 		{"submission", c.Submission.Listen, &l.submission},
 		{"imap", c.IMAP.Listen, &l.imap},
+		{"metrics", c.Metrics.Listen, &l.metrics},
+		{"client settings", c.Autoconfig.Listen, &l.autoconfig},
 	} {
 		for _, e := range s.listen {
 			socket, err := l.inherited.listen(e.Address)
@@ -54,13 +58,6 @@ func (l *listeners) bind(c *configs.Config) (err error) {
 			}
 			*s.to = append(*s.to, mailListener{socket, security})
 		}
-	}
-	for _, e := range c.Metrics.Listen {
-		s, err := l.inherited.listen(e.Address)
-		if err != nil {
-			return fmt.Errorf("listening for metrics: %w", err)
-		}
-		l.metrics = append(l.metrics, s)
 	}
 	for _, e := range c.Admin.Listen {
 		s, err := l.inherited.listen(e.Address)
@@ -88,11 +85,11 @@ func AdminSocket(c *configs.Config) string {
 }
 
 func (l *listeners) close() {
-	for _, s := range slices.Concat(l.inbound, l.submission, l.imap) {
+	for _, s := range slices.Concat(l.inbound, l.submission, l.imap, l.metrics, l.autoconfig) {
 		s.Close()
 	}
 	l.inherited.close()
-	for _, s := range slices.Concat(l.metrics, l.remote) {
+	for _, s := range l.remote {
 		s.Close()
 	}
 	if l.admin != nil {

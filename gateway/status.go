@@ -29,7 +29,7 @@ func (d *daemon) status(ctx context.Context) (admin.Status, error) {
 		Ready: d.ready.Load(), Version: d.o.Version, Domain: d.cfg.Domain, Started: d.started,
 		Listeners: admin.Listeners{
 			Inbound: mailBound(d.listeners.inbound), Submission: mailBound(d.listeners.submission), IMAP: mailBound(d.listeners.imap),
-			Admin: bound(append([]net.Listener{d.listeners.admin}, d.listeners.remote...)...), Metrics: bound(d.listeners.metrics...),
+			Admin: bound(append([]net.Listener{d.listeners.admin}, d.listeners.remote...)...), Metrics: mailBound(d.listeners.metrics), Autoconfig: mailBound(d.listeners.autoconfig),
 		},
 		Queue: admin.Queue{Queued: stats.Queued, Failed: stats.Failed}, Held: stats.Held,
 		OldestUndelivered: when(stats.OldestUndelivered), OldestHeld: when(stats.OldestHeld),

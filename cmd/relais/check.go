@@ -15,7 +15,8 @@ import (
 // checkCommand checks the configuration and the programme files, without a
 // hub.
 func (c *cli) checkCommand() *cobra.Command {
-	return c.command("check", []string{"verifier", "vérifier"}, 0, 0, func(context.Context, []string) error {
+	srv := false
+	cmd := c.command("check", []string{"verifier", "vérifier"}, 0, 0, func(context.Context, []string) error {
 		config, problems, err := c.settings()
 		if err != nil {
 			return err
@@ -23,10 +24,27 @@ func (c *cli) checkCommand() *cobra.Command {
 		if strict.Fatal(problems) {
 			return c.checked(problems, 0) // the paths in it mean nothing yet
 		}
+		if srv {
+			return c.records(config)
+		}
 		problems = append(problems, config.CheckFiles()...)
 		problems = append(problems, gateway.CheckKeys(config)...)
 		set, found := config.LoadProgrammes()
 		return c.checked(append(problems, found...), len(set.Programmes))
+	})
+	cmd.Flags().BoolVar(&srv, "srv", false, "")
+	return cmd
+}
+
+// records writes the SRV records by which mail clients find the hub, for its
+// zone.
+func (c *cli) records(config *configs.Config) error {
+	published := gateway.Published(config)
+	all := published.SRV()
+	return c.show(all, func() {
+		for _, r := range all {
+			c.line(r.String())
+		}
 	})
 }
 

@@ -74,6 +74,9 @@ func (c *cli) status(s admin.Status) {
 			"size":     texts.Size(c.locale, s.Store.SegmentBytes+s.Store.IndexBytes),
 		}),
 	}
+	if at := s.Listeners.Autoconfig; len(at) > 0 {
+		pairs = append(pairs, texts.ID("cli.col-autoconfig"), strings.Join(at, ", "))
+	}
 	for _, box := range s.Operators {
 		pairs = append(pairs, texts.ID("operator.col-box"), c.operatorBox(box))
 	}

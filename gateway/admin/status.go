@@ -50,6 +50,7 @@ type Listeners struct {
 	IMAP       []string `json:"imap"`
 	Admin      []string `json:"admin"`
 	Metrics    []string `json:"metrics"`
+	Autoconfig []string `json:"autoconfig"`
 }
 
 // Queue counts deliveries: those under way, and those given up and not dropped.
