@@ -339,7 +339,7 @@ func (m *team) watch(s *transcript, rubric string, secrets bool) {
 		s.say("NOTIFY SET STATUS (PERSONAL (" + events + " MailboxName SubscriptionChange))")
 		hidden(fmt.Sprintf("later-3%d@chu.test", i))
 		post(fmt.Sprintf("six-%d@chu.test", i))
-		s.keep("NOTIFY", s.k.quiet())
+		s.keep("NOTIFY", append(s.k.until("* STATUS "+quoted(rubric)), s.k.quiet()...))
 	}
 	s.say("NOTIFY NONE")
 }
