@@ -47,7 +47,44 @@ func (o *opened) Settle(ctx context.Context) error {
 type gate struct {
 	r       *Reader
 	v       store.View
+	page    *page // what was listed; nil: nothing
 	sources map[store.PathwayCode]*source
+	stale   map[store.PathwayCode]bool // whether anything changed since the page
+}
+
+// listed gives a message as the page has it, and whether it still stands: then
+// what was decided for the page is what would be decided now.
+func (g *gate) listed(m *store.Message) (*source, bool, error) {
+	s, err := g.source(m.Pathway)
+	if err != nil || g.page == nil {
+		return s, false, err
+	}
+	stale, known := g.stale[m.Pathway]
+	if !known {
+		if stale, err = g.changed(s); err != nil {
+			return nil, false, err
+		}
+		if g.stale == nil {
+			g.stale = map[store.PathwayCode]bool{}
+		}
+		g.stale[m.Pathway] = stale
+	}
+	return s, !stale, nil
+}
+
+// changed reports whether a pathway is other than when the page was made: its
+// record, its programme, the date, or one of its messages.
+func (g *gate) changed(s *source) (bool, error) {
+	b := &g.page.basis
+	i := slices.IndexFunc(b.sources, func(x sourceState) bool { return x.code == s.p.Code })
+	if i < 0 || b.sources[i].revision != s.p.Revision || b.sources[i].prog != s.prog || b.day != today(s.now) {
+		return true, nil
+	}
+	updated, err := g.v.Updated(s.p.Code, b.sources[i].highest)
+	if err != nil {
+		return true, fmt.Errorf("reading what changed in %s: %w", s.p.Code, err)
+	}
+	return len(updated) > 0, nil
 }
 
 // admit gives the message as it is now, if it may be read; errGone if not.
@@ -101,7 +138,7 @@ func (o *opened) Each(ctx context.Context, uids []uint32, fn func(uid uint32, m 
 		var ready []found
 		err := o.r.h.view(ctx, func(v store.View) error {
 			ready = ready[:0]
-			g := &gate{r: o.r, v: v}
+			g := &gate{r: o.r, v: v, page: o.page}
 			for _, uid := range batch {
 				one, err := o.index(g, uid)
 				if errors.Is(err, errGone) {
@@ -135,7 +172,9 @@ func (o *opened) index(g *gate, uid uint32) (found, error) {
 	if o.kind == kindSheet {
 		return o.sheetIndex(uid)
 	}
-	var ref store.MessageRef
+	var m *store.Message
+	var s *source
+	var err error
 	saved := time.Time{}
 	if o.kind == kindPrivate {
 		e, err := g.v.Entry(o.r.a.ID, o.private, uid)
@@ -149,13 +188,18 @@ func (o *opened) index(g *gate, uid uint32) (found, error) {
 		if e.Mail != "" {
 			return o.mailIndex(g, uid, e)
 		}
-		ref = e.Of
+		if m, s, err = g.admit(e.Of); err != nil {
+			return found{}, err
+		}
 	} else {
-		ref = store.MessageRef{Pathway: o.page.of[i].Pathway, Message: o.page.of[i].ID}
-	}
-	m, s, err := g.admit(ref)
-	if err != nil {
-		return found{}, err
+		m = o.page.of[i]
+		var stands bool
+		if s, stands, err = g.listed(m); err == nil && !stands {
+			m, s, err = g.admit(store.MessageRef{Pathway: m.Pathway, Message: m.ID})
+		}
+		if err != nil {
+			return found{}, err
+		}
 	}
 	if saved.IsZero() {
 		saved = m.Received
@@ -169,7 +213,7 @@ func (o *opened) index(g *gate, uid uint32) (found, error) {
 		return found{}, err
 	}
 	shown := o.r.h.shownAs(s.p, idx)
-	o.reads.listed = append(o.reads.listed, ref)
+	o.reads.listed = append(o.reads.listed, store.MessageRef{Pathway: m.Pathway, Message: m.ID})
 	out := found{uid: uid, shown: folder.Shown{
 		Index: shown.IndexOf(idx), EmailID: "M" + string(m.ID), ThreadID: threadID(m), Saved: saved, ID: m.RFCID,
 	}}

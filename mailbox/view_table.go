@@ -38,10 +38,11 @@ type sourceState struct {
 	changes  uint64
 	items    int
 	members  int
+	highest  uint64 // modseq of the newest change of a message
 }
 
 func stateOf(s *source) sourceState {
-	return sourceState{s.p.Code, s.p.Revision, s.prog, s.on.changes, len(s.on.items), len(s.members)}
+	return sourceState{s.p.Code, s.p.Revision, s.prog, s.on.changes, len(s.on.items), len(s.members), s.on.highest}
 }
 
 // tables are the last two pages of a folder and what is different.
@@ -198,7 +199,7 @@ func (a *basis) onlyMarked(b *basis) bool {
 func (a *basis) onlyGrew(b *basis) bool {
 	return a.marks == b.marks && a.day == b.day && slices.EqualFunc(a.sources, b.sources, func(x, y sourceState) bool {
 		grown := x.items <= y.items
-		x.items = y.items
+		x.items, x.highest = y.items, y.highest
 		return x == y && grown
 	})
 }
