@@ -192,7 +192,10 @@ func (a *basis) same(b *basis) bool { return a.marks == b.marks && a.onlyMarked(
 
 // onlyMarked reports whether b differs from a in marks at most.
 func (a *basis) onlyMarked(b *basis) bool {
-	return a.day == b.day && slices.Equal(a.sources, b.sources)
+	return a.day == b.day && slices.EqualFunc(a.sources, b.sources, func(x, y sourceState) bool {
+		x.highest = y.highest // a report came: no row is other for it
+		return x == y
+	})
 }
 
 // onlyGrew reports whether b differs from a in new messages alone.
