@@ -52,6 +52,11 @@ func (c *conn) Read(p []byte) (int, error) {
 		poked, why := c.stopWaiting()
 		switch {
 		case n > 0:
+			if poked { // the hint is used up: it is kept for the next wait
+				c.mu.Lock()
+				c.poked = true
+				c.mu.Unlock()
+			}
 			return n, nil
 		case !errors.Is(err, os.ErrDeadlineExceeded):
 			return 0, err
@@ -90,7 +95,9 @@ func (c *conn) stopWaiting() (poked bool, why error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.waiting = false
-	poked, c.poked = c.poked, false
+	if c.between {
+		poked, c.poked = c.poked, false
+	}
 	switch {
 	case !c.between:
 	case c.stopping:
