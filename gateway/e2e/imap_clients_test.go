@@ -224,8 +224,8 @@ func TestCurlPosts(t *testing.T) {
 		t.Errorf("posted to a rubric that is not there for them: %s", out)
 	}
 	forged := p.file("forged.eml", string(letterOf("roux@chu.example", "c2@kine.example", "Faux", "Texte.")))
-	if out, err := p.runs("curl", "-sS", "--cacert", p.ca(), "--url", "imaps://"+p.imap+"/"+rubric, "--user", p.Username+":"+p.Password, "-T", forged); err == nil {
-		t.Errorf("posted in another's name: %s", out)
+	if out, err := p.runs("curl", "-sSv", "--cacert", p.ca(), "--url", "imaps://"+p.imap+"/"+rubric, "--user", p.Username+":"+p.Password, "-T", forged); err == nil || !strings.Contains(out, "NO [CANNOT]") {
+		t.Errorf("posted in another's name: %v %s", err, out)
 	}
 	if n := len(r.thread(r.code).Messages); n != 1 {
 		t.Errorf("%d messages on the thread", n)

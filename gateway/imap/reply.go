@@ -5,7 +5,9 @@ import (
 
 	"github.com/emersion/go-imap/v2"
 
+	"github.com/relais-sante/relais/mailbox"
 	"github.com/relais-sante/relais/mailbox/folder"
+	"github.com/relais-sante/relais/mailbox/texts"
 	"github.com/relais-sante/relais/store/journal"
 )
 
@@ -62,6 +64,15 @@ func (c *conn) failed(err error) reply {
 		if errors.Is(err, r.fault) {
 			return no(string(r.code), r.text)
 		}
+	}
+	var refusal *mailbox.Refusal
+	if errors.As(err, &refusal) { // of what was to be posted
+		code := imap.ResponseCodeCannot
+		switch refusal.Reason {
+		case mailbox.RefuseFull, mailbox.RefuseUnavailable, mailbox.RefuseUnscanned:
+			code = imap.ResponseCodeUnavailable // the client may try again
+		}
+		return no(string(code), texts.Both(texts.ID("refusal."+string(refusal.Reason)), nil))
 	}
 	if c.ctx.Err() == nil && c.err == nil && !c.done { // and not the network's
 		c.server.log.Error("IMAP command failed", "session", c.id, "command", c.command, "error", err)

@@ -284,7 +284,7 @@ func TestServerThatMisbehaves(t *testing.T) {
 				}
 			})
 			o := s.options(h)
-			o.Step, o.MaxMessage, o.MinRate = 300*time.Millisecond, 64<<10, 1<<20
+			o.Step, o.MaxMessage, o.MinRate = 2*time.Second, 64<<10, 1<<20
 			p, _ := run(t, o)
 			eventually(t, "the fault is told", func() bool { return p.Status().Fault != "" })
 			if got := p.Status().Fault; got != c.want {
