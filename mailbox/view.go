@@ -44,6 +44,10 @@ func (h *Hub) Read(ctx context.Context, a *Account, where string) (*Reader, erro
 		stop()
 		return nil, err
 	}
+	if err := r.emptyDropped(ctx); err != nil {
+		stop()
+		return nil, err
+	}
 	return r, nil
 }
 

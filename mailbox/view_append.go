@@ -271,7 +271,9 @@ func (p *rubricAppend) Commit(ctx context.Context) (uint32, []uint32, error) {
 	}
 	t, err := p.o.current(ctx)
 	if err != nil {
-		return 0, nil, err
+		// It is posted all the same: a NO would have it sent again.
+		p.o.r.h.log.Warn("a rubric could not be read after a post", "message", p.receipt.Message, "error", err)
+		return 0, []uint32{0}, nil
 	}
 	for i, m := range t.page.of {
 		if m.ID == p.receipt.Message {

@@ -44,10 +44,7 @@ const maxFolders = 1000
 // no other commit waits long; from the first on it is not there any more.
 func (r *Reader) Delete(ctx context.Context, name string) error {
 	if isFixed(name) {
-		if r.known(ctx, name) {
-			return folder.ErrFixed
-		}
-		return folder.ErrNone
+		return r.fixed(ctx, name)
 	}
 	var id store.FolderID
 	err := r.h.change(ctx, func(tx store.Tx) error {
@@ -64,17 +61,50 @@ func (r *Reader) Delete(ctx context.Context, name string) error {
 	return r.h.emptyFolder(ctx, r.a.ID, id)
 }
 
-// known reports whether a folder of the hub's is there for this reader.
-func (r *Reader) known(ctx context.Context, name string) bool {
+// fixed is the answer to a change of one of the hub's folders: that it is the
+// hub's, to those who see it.
+func (r *Reader) fixed(ctx context.Context, name string) error {
 	all, err := r.List(ctx)
-	return err == nil && slices.ContainsFunc(all, func(f folder.Info) bool { return f.Name == name && !f.Missing })
+	if err != nil {
+		return err
+	}
+	if slices.ContainsFunc(all, func(f folder.Info) bool { return f.Name == name && !f.Missing }) {
+		return folder.ErrFixed
+	}
+	return folder.ErrNone
 }
 
 // dropStep bounds the entries taken away in one commit.
 const dropStep = 200
 
+// emptyDropped finishes deletions that a crash cut off.
+func (r *Reader) emptyDropped(ctx context.Context) error {
+	var left []store.FolderID
+	err := r.h.view(ctx, func(v store.View) error {
+		all, err := v.Folders(r.a.ID)
+		for _, f := range all {
+			if f.Dropped {
+				left = append(left, f.ID)
+			}
+		}
+		return err
+	})
+	for _, id := range left {
+		if err == nil {
+			err = r.h.emptyFolder(ctx, r.a.ID, id)
+		}
+	}
+	if errors.Is(err, store.ErrNotFound) {
+		return nil // another session was quicker
+	}
+	if err != nil {
+		return fmt.Errorf("emptying deleted folders: %w", err)
+	}
+	return nil
+}
+
 // emptyFolder takes away what is in a dropped folder, then the folder. Cut off,
-// it goes on when the folders of the account are next changed this way.
+// it goes on at the account's next login.
 func (h *Hub) emptyFolder(ctx context.Context, a store.AccountID, id store.FolderID) error {
 	for {
 		left := false
@@ -107,10 +137,7 @@ func (r *Reader) Rename(ctx context.Context, from, to string) error {
 		return err
 	}
 	if isFixed(from) {
-		if r.known(ctx, from) {
-			return folder.ErrFixed
-		}
-		return folder.ErrNone
+		return r.fixed(ctx, from)
 	}
 	return r.h.change(ctx, func(tx store.Tx) error {
 		all, err := tx.Folders(r.a.ID)

@@ -137,6 +137,7 @@ type world struct {
 	readers   map[store.MemberID]*Reader
 	inboxes   map[store.MemberID]folder.Folder
 	tables    map[store.MemberID]*folder.Table
+	family    string // each child its own: including looks through those of one name
 	n         int
 	documents int
 }
@@ -146,8 +147,12 @@ func newWorld(h *house, rt *rapid.T, number int, prog *rules.Programme) *world {
 	w := &world{
 		house: &one, readers: map[store.MemberID]*Reader{}, inboxes: map[store.MemberID]folder.Folder{}, tables: map[store.MemberID]*folder.Table{},
 	}
+	w.family = "Martin"
+	for i := number; i > 0; i /= 26 {
+		w.family += string(rune('a' + i%26))
+	}
 	p, err := w.Include(context.Background(), testActor, IncludeRequest{
-		Programme: prog.ID, FamilyName: "Martin", GivenName: "Léa", BirthDate: "2015-03-02", Sex: "F",
+		Programme: prog.ID, FamilyName: w.family, GivenName: "Léa", BirthDate: "2015-03-02", Sex: "F",
 		Establishment: "CHU", Consent: "oral", ConsentFrom: "mère", ConsentBy: "IDEC",
 	})
 	if err != nil {
@@ -246,7 +251,7 @@ func (w *world) step(rt *rapid.T) {
 
 // document is a typed one of this child.
 func (w *world) document(rt *rapid.T, id string) cdaDoc {
-	d := cdaDoc{id: id, text: "Document " + id, ins: "-", code: rapid.SampledFrom([]string{"18748-4", "11502-2", "34112-3"}).Draw(rt, "code")}
+	d := cdaDoc{id: id, text: "Document " + id, ins: "-", family: strings.ToUpper(w.family), code: rapid.SampledFrom([]string{"18748-4", "11502-2", "34112-3"}).Draw(rt, "code")}
 	if rapid.IntRange(0, 3).Draw(rt, "word") == 0 {
 		d.words = []string{rapid.SampledFrom([]string{"MASQUE_PSOCIAL", "MASQUE_PT", "INVISIBLE_REPRESENTANTS_LEGAUX"}).Draw(rt, "which")}
 	}

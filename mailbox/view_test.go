@@ -489,6 +489,32 @@ func TestViewPrivateFolders(t *testing.T) {
 	if q, _ := r.Quota(ctx); q.Messages != 0 || q.Size != 0 {
 		t.Errorf("the quota is %+v", q)
 	}
+	// A deletion that a crash cut off is finished at the next login.
+	if err := r.Create(ctx, "Coupé", folder.NoUse); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := appendTo(t, r, "Coupé", "Subject: x\r\n\r\nx\r\n"); err != nil {
+		t.Fatal(err)
+	}
+	err = h.store.Commit(ctx, func(tx store.Tx) error {
+		f, err := r.folderNamed(tx, "Coupé")
+		if err != nil {
+			return err
+		}
+		f.Dropped, f.Name = true, ""
+		return tx.PutFolder(r.a.ID, f)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	again, err := h.Read(ctx, r.a, "127.0.0.1:4")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer again.Close()
+	if q, _ := again.Quota(ctx); q.Messages != 0 || q.Size != 0 {
+		t.Errorf("after a deletion cut off the quota is %+v", q)
+	}
 	if err := r.Delete(ctx, "INBOX"); !errors.Is(err, folder.ErrFixed) {
 		t.Errorf("deleting INBOX gives %v", err)
 	}
