@@ -2,6 +2,7 @@ package operator
 
 import (
 	"bytes"
+	"errors"
 	"net"
 	"strconv"
 	"sync"
@@ -68,10 +69,13 @@ func (f *fence) why() (cause error, fenced bool) {
 	return f.cause, f.fenced
 }
 
+// fail notes what ended the conversation. That this side has closed it already
+// is no cause: the client does so when it does not understand the server, while
+// a read or a write of its other goroutine is under way.
 func (f *fence) fail(err error, fenced bool) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.cause == nil {
+	if f.cause == nil && (fenced || !errors.Is(err, net.ErrClosed)) {
 		f.cause, f.fenced = err, fenced
 	}
 	return err
@@ -87,8 +91,9 @@ func (f *fence) Read(p []byte) (int, error) {
 	n, err := f.Conn.Read(p)
 	if n > 0 {
 		if err := f.inspect(p[:n]); err != nil {
+			err = f.fail(err, true) // before a write can find it closed
 			f.Conn.Close()
-			return 0, f.fail(err, true)
+			return 0, err
 		}
 	}
 	if err != nil {
