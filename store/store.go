@@ -66,6 +66,13 @@ type Store interface {
 	// Commit runs fn and makes what it put durable. It returns fn's error
 	// unchanged, in which case nothing was put.
 	Commit(ctx context.Context, fn func(Tx) error) error
+	// CommitSoon is Commit for what need not be durable on return: everybody
+	// sees it then, it outlives the process once it returns, and it outlives the
+	// machine with the next Commit or some hundredths of a second later, never
+	// before what was committed earlier. It is for what may be done again after
+	// a crash: a lease taken, an outcome noted. Nothing may be acknowledged to
+	// anybody on its word.
+	CommitSoon(ctx context.Context, fn func(Tx) error) error
 
 	// Create starts a message: bytes written to the draft are sealed as they
 	// arrive. Nothing of a draft survives unless a Commit files or holds it.

@@ -73,6 +73,11 @@ func (s *Store) Commit(ctx context.Context, fn func(store.Tx) error) error {
 	}
 }
 
+// CommitSoon implements [store.Store].
+func (s *Store) CommitSoon(ctx context.Context, fn func(store.Tx) error) error {
+	return s.Commit(ctx, fn)
+}
+
 // run runs fn and gives the transaction back, whatever happens.
 func (r *request) run(t *tx) {
 	err := error(errUnwound)
