@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"runtime/debug"
 	"strconv"
 	"strings"
 
@@ -31,7 +30,7 @@ func (x *export) stream(ctx context.Context) (io.ReadCloser, error) {
 		defer close(s.done)
 		defer func() {
 			if p := recover(); p != nil { // a document that nobody foresaw ends its export, not the hub
-				x.h.log.Error("export panicked", "pathway", x.p.Code, "panic", p, "stack", journal.Word(debug.Stack()))
+				journal.Recovered(x.h.log, p, "export of pathway", x.p.Code)
 				w.CloseWithError(errExportPanic)
 			}
 		}()

@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"os"
@@ -15,10 +16,20 @@ import (
 
 	"github.com/emersion/go-smtp"
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/relais-sante/relais/store/journal"
+	"github.com/relais-sante/relais/store/journal/journaltest"
 )
 
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"relais": main})
+	testscript.Main(journaltest.Watched{Runner: m}, map[string]func(){"relais": func() {
+		code := run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr, os.Getenv)
+		if n := journal.Panics(); n != 0 {
+			fmt.Fprintln(os.Stderr, "panics were recovered:", n)
+			code = 70 // EX_SOFTWARE: no script wants that
+		}
+		os.Exit(code)
+	}})
 }
 
 // TestScripts runs the program as people do; see testdata/*.txtar.

@@ -24,9 +24,10 @@ import (
 	"github.com/relais-sante/relais/mailbox/texts"
 	"github.com/relais-sante/relais/store"
 	"github.com/relais-sante/relais/store/journal"
+	"github.com/relais-sante/relais/store/journal/journaltest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { goleak.VerifyTestMain(journaltest.Watched{Runner: m}) }
 
 // start runs a server over hub on a socket of its own and gives its path.
 func start(t *testing.T, o Options) string {

@@ -8,7 +8,6 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"runtime/debug"
 	"sync"
 	"time"
 
@@ -123,7 +122,7 @@ func (s *Server) answer(w http.ResponseWriter, r *http.Request) {
 		case http.ErrAbortHandler:
 			panic(p)
 		default:
-			s.o.Log.Error("admin request panicked", "verb", c.name(), "panic", p, "stack", journal.Word(debug.Stack()))
+			journal.Recovered(s.o.Log, p, "verb", c.name())
 			panic(http.ErrAbortHandler)
 		}
 	}()

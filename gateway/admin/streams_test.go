@@ -16,6 +16,7 @@ import (
 	"github.com/relais-sante/relais/mailbox"
 	"github.com/relais-sante/relais/store"
 	"github.com/relais-sante/relais/store/journal"
+	"github.com/relais-sante/relais/store/journal/journaltest"
 )
 
 // Mails in and out, many at once, and the end of a server.
@@ -153,6 +154,7 @@ func (panicking) TriageList(context.Context, mailbox.Actor) ([]mailbox.HeldView,
 }
 
 func TestPanicStaysInItsRequest(t *testing.T) {
+	journaltest.Expect(t)
 	var log bytes.Buffer
 	c := dialTest(t, start(t, Options{Hub: panicking{&echo{}}, Log: journal.New(&log, nil)}))
 	if _, err := c.TriageList(t.Context(), mailbox.Actor{}); err == nil {

@@ -18,9 +18,10 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/relais-sante/relais/mailbox/texts"
+	"github.com/relais-sante/relais/store/journal/journaltest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { goleak.VerifyTestMain(journaltest.Watched{Runner: m}) }
 
 // output is what a run tells, safe to read while it goes on.
 type output struct {

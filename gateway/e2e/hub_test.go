@@ -64,6 +64,7 @@ type hub struct {
 	inbound string // address of the last start
 	cmd     *exec.Cmd
 	log     *logged
+	logs    []*logged // of every start
 	exited  chan error
 }
 
@@ -113,7 +114,14 @@ epoch_dir = "keys/epochs"
 		t.Fatal(err)
 	}
 	h.run("check")
-	t.Cleanup(h.kill)
+	t.Cleanup(func() {
+		h.kill()
+		for _, l := range h.logs {
+			if p := l.panicked(); p != "" {
+				t.Errorf("the hub panicked:\n%s", p)
+			}
+		}
+	})
 	return h
 }
 
@@ -130,6 +138,7 @@ func (h *hub) startWith(change func(*exec.Cmd)) {
 	change(h.cmd)
 	h.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL} // a test out of time has no cleanup
 	h.log = &logged{ready: make(chan map[string]any, 1)}
+	h.logs = append(h.logs, h.log)
 	h.cmd.Stderr = h.log
 	if err := h.cmd.Start(); err != nil {
 		h.t.Fatal(err)
@@ -203,6 +212,18 @@ func (l *logged) Write(p []byte) (int, error) {
 		}
 		l.part = l.part[i+1:]
 	}
+}
+
+// panicked gives what the journal says of panics, those that were recovered (by
+// this program, or by net/http) and those that ended it.
+func (l *logged) panicked() string {
+	text := l.text()
+	for _, mark := range []string{`"msg":"panic recovered"`, "http: panic serving", "\npanic: ", "\nfatal error: "} {
+		if i := strings.Index("\n"+text, mark); i >= 0 {
+			return text[max(i-1, 0):]
+		}
+	}
+	return ""
 }
 
 // worst lists the lines above information.

@@ -11,6 +11,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/relais-sante/relais/mailbox/folder"
+	"github.com/relais-sante/relais/store/journal"
 )
 
 // fuzzed are lines from which fuzzing starts.
@@ -49,7 +50,7 @@ func FuzzStates(f *testing.F) {
 		o.Limits.LoginAttempts, o.Limits.ConnectionsPerPeer = 2, 1<<20
 	})
 	f.Fuzz(func(t *testing.T, which uint8, data []byte) {
-		start := panics.Load()
+		start := journal.Panics()
 		u := newMemoryUser(testUser)
 		u.deliver(t, folder.Inbox, "Subject: one\nMessage-ID: <1@x>\nContent-Type: multipart/mixed; boundary=b\n\n--b\n\none\n--b\nContent-Type: message/rfc822\n\nSubject: in\n\nin\n--b--\n")
 		u.deliver(t, folder.Inbox, "Subject: two\nReferences: <1@x>\nContent-Transfer-Encoding: base64\n\nAGJj\n")
@@ -73,7 +74,7 @@ func FuzzStates(f *testing.F) {
 		case <-time.After(10 * time.Second):
 			t.Fatal("the connection does not end")
 		}
-		if panics.Load() != start {
+		if journal.Panics() != start {
 			t.Fatal("a panic was recovered")
 		}
 	})

@@ -16,18 +16,10 @@ import (
 	"github.com/relais-sante/relais/gateway/trust"
 	"github.com/relais-sante/relais/mailbox"
 	"github.com/relais-sante/relais/mailbox/folder"
+	"github.com/relais-sante/relais/store/journal/journaltest"
 )
 
-// TestMain fails on a panic that was recovered: a test may cause one only if it
-// counts it back.
-func TestMain(m *testing.M) {
-	code := m.Run()
-	if n := panics.Load(); n != 0 && code == 0 {
-		println("panics recovered:", n)
-		code = 1
-	}
-	os.Exit(code)
-}
+func TestMain(m *testing.M) { os.Exit(journaltest.Run(m)) }
 
 // house is a server on loopback with its accounts.
 type house struct {

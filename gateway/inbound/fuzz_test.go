@@ -6,6 +6,8 @@ import (
 	"net"
 	"testing"
 	"time"
+
+	"github.com/relais-sante/relais/store/journal"
 )
 
 // depths are how far a conversation is before the fuzzer takes over.
@@ -39,7 +41,7 @@ func FuzzSession(f *testing.F) {
 		server.Shutdown(ctx)
 	})
 	f.Fuzz(func(t *testing.T, depth byte, said []byte) {
-		before := panics.Load()
+		before := journal.Panics()
 		here, there := net.Pipe()
 		server.accept(there, StartTLS)
 		done := make(chan struct{})
@@ -52,7 +54,7 @@ func FuzzSession(f *testing.F) {
 		here.Write(said)
 		here.Close()
 		<-done
-		if panics.Load() != before {
+		if journal.Panics() != before {
 			t.Fatal("a panic was recovered")
 		}
 	})

@@ -24,17 +24,11 @@ import (
 	"github.com/relais-sante/relais/mailbox"
 	"github.com/relais-sante/relais/store"
 	"github.com/relais-sante/relais/store/journal"
+	"github.com/relais-sante/relais/store/journal/journaltest"
 )
 
-// wantedPanics counts those that tests caused on purpose.
-var wantedPanics int64
-
 func TestMain(m *testing.M) {
-	code := m.Run()
-	if got := panics.Load(); got != wantedPanics {
-		fmt.Fprintf(os.Stderr, "%d panics were recovered, %d were caused on purpose\n", got, wantedPanics)
-		code = 1
-	}
+	code := journaltest.Run(m)
 	if err := goleak.Find(); code == 0 && err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		code = 1

@@ -16,6 +16,7 @@ import (
 	"github.com/relais-sante/relais/gateway/login"
 	"github.com/relais-sante/relais/mailbox"
 	"github.com/relais-sante/relais/store"
+	"github.com/relais-sante/relais/store/journal"
 )
 
 // submission runs a submission server over the real hub, with an account for
@@ -247,7 +248,7 @@ func FuzzLogin(f *testing.F) {
 	}
 	f.Cleanup(func() { server.Shutdown(f.Context()) })
 	f.Fuzz(func(t *testing.T, said []byte) {
-		before := panics.Load()
+		before := journal.Panics()
 		here, there := net.Pipe()
 		server.accept(there, ImplicitTLS)
 		here.SetDeadline(time.Now().Add(5 * time.Second))
@@ -269,7 +270,7 @@ func FuzzLogin(f *testing.F) {
 		io.WriteString(conn, "\r\n*\r\nQUIT\r\n")
 		<-done
 		here.Close()
-		if panics.Load() != before {
+		if journal.Panics() != before {
 			t.Fatal("a panic was recovered")
 		}
 		if slices.ContainsFunc(replies, func(s string) bool { return strings.HasPrefix(s, "235") }) {

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/relais-sante/relais/mailbox"
+	"github.com/relais-sante/relais/store/journal/journaltest"
 )
 
 func texts(from, to int) []string {
@@ -153,6 +154,7 @@ func TestNothingOfOthersIsExpunged(t *testing.T) {
 func TestSetAside(t *testing.T) {
 	for _, folder := range []string{"", "Non pris"} {
 		t.Run("folder "+folder, func(t *testing.T) {
+			journaltest.Expect(t)
 			s, h := newServer(t, "MOVE IDLE"), &hub{}
 			large := "Subject: x\r\n\r\n" + strings.Repeat("y", 70<<10) + "\r\n"
 			s.deliver(text(1), large, text(2), "infected", text(3), "poison", text(4))

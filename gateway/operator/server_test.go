@@ -22,9 +22,10 @@ import (
 	"github.com/relais-sante/relais/gateway/trust"
 	"github.com/relais-sante/relais/mailbox"
 	"github.com/relais-sante/relais/store"
+	"github.com/relais-sante/relais/store/journal/journaltest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { goleak.VerifyTestMain(journaltest.Watched{Runner: m}) }
 
 // server is an IMAP server with one box, which says what it should unless a
 // test has it say something else.

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"hash"
 	"io"
-	"runtime/debug"
 	"slices"
 	"strconv"
 	"time"
@@ -172,7 +171,7 @@ func (s *session) fetch(ctx context.Context, m seen, next mailbox.Cursor, b *bod
 func (s *session) intake(ctx context.Context, next mailbox.Cursor, b *body) (receipt mailbox.Receipt, err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			s.o.Log.Error("taking a message ended in a panic", "box", s.name, "stack", journal.Word(debug.Stack()))
+			journal.Recovered(s.o.Log, p, "box", s.name)
 			receipt, err = mailbox.Receipt{}, errPanic
 		}
 	}()

@@ -14,6 +14,7 @@ import (
 	"github.com/relais-sante/relais/mailbox"
 	"github.com/relais-sante/relais/store"
 	"github.com/relais-sante/relais/store/journal"
+	"github.com/relais-sante/relais/store/journal/journaltest"
 )
 
 // away is a hub whose store is not there.
@@ -39,6 +40,7 @@ func (p panics) Open(ctx context.Context, job mailbox.Job) (*mailbox.Outgoing, e
 
 // TestPanic: one mail that makes the hub panic does not stop the others.
 func TestPanic(t *testing.T) {
+	journaltest.Expect(t)
 	op := newOperator(t, nil)
 	q := newQueue()
 	q.retry = func(int) time.Duration { return time.Hour }

@@ -9,9 +9,10 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/relais-sante/relais/mailbox"
+	"github.com/relais-sante/relais/store/journal/journaltest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { goleak.VerifyTestMain(journaltest.Watched{Runner: m}) }
 
 func TestSends(t *testing.T) {
 	op := newOperator(t, nil)

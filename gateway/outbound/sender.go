@@ -3,10 +3,10 @@ package outbound
 import (
 	"context"
 	"fmt"
-	"runtime/debug"
 	"time"
 
 	"github.com/relais-sante/relais/mailbox"
+	"github.com/relais-sante/relais/store/journal"
 )
 
 // report is what a sender tells its lane.
@@ -97,7 +97,7 @@ func (s *sender) try(job mailbox.Job) (v verdict, failed *failure) {
 	defer func() {
 		// A mail that makes us panic must not stop the others.
 		if p := recover(); p != nil {
-			r.o.Log.Error("a delivery made the hub panic", "delivery", job.Delivery.ID, "stack", stack(debug.Stack()))
+			journal.Recovered(r.o.Log, p, "delivery", job.Delivery.ID)
 			if s.c != nil {
 				s.drop()
 			}
@@ -137,10 +137,3 @@ func (s *sender) try(job mailbox.Job) (v verdict, failed *failure) {
 		}
 	}
 }
-
-// stack is safe to write down: it holds the names of functions and addresses in
-// memory, no values.
-type stack []byte
-
-// Journal implements journal.Safe.
-func (s stack) Journal() string { return string(s) }

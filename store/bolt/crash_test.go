@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/relais-sante/relais/store"
+	"github.com/relais-sante/relais/store/journal/journaltest"
 	"github.com/relais-sante/relais/store/seal"
 )
 
@@ -33,7 +34,7 @@ func TestMain(m *testing.M) {
 		limitChild(strings.Split(v, "\n"))
 		return
 	}
-	os.Exit(m.Run())
+	os.Exit(journaltest.Run(m))
 }
 
 const crashWriters = 8

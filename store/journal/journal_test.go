@@ -96,21 +96,7 @@ func TestText(t *testing.T) {
 func TestMessagesAreConstants(t *testing.T) {
 	levels := map[string]int{"Debug": 0, "Info": 0, "Warn": 0, "Error": 0, "DebugContext": 1, "InfoContext": 1, "WarnContext": 1, "ErrorContext": 1}
 	calls := 0
-	fset := token.NewFileSet()
-	err := filepath.WalkDir("../..", func(path string, d fs.DirEntry, err error) error {
-		if err != nil {
-			return err
-		}
-		if d.IsDir() && strings.HasPrefix(d.Name(), ".") && !strings.HasPrefix(d.Name(), "..") {
-			return filepath.SkipDir
-		}
-		if d.IsDir() || !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") {
-			return nil
-		}
-		f, err := parser.ParseFile(fset, path, nil, 0)
-		if err != nil {
-			return err
-		}
+	sources(t, func(fset *token.FileSet, f *ast.File) {
 		ast.Inspect(f, func(n ast.Node) bool {
 			call, ok := n.(*ast.CallExpr)
 			if !ok {
@@ -130,13 +116,85 @@ func TestMessagesAreConstants(t *testing.T) {
 			}
 			return true
 		})
+	})
+	if calls == 0 {
+		t.Fatal("no log line found: is this the module's root?")
+	}
+}
+
+// TestPanicsAreNoted reads the whole module: whoever recovers says so, with what
+// counts panics and makes test runs fail on them. Only torn pages of the index,
+// which bbolt answers with a panic, are an error like others.
+func TestPanicsAreNoted(t *testing.T) {
+	found := 0
+	sources(t, func(fset *token.FileSet, f *ast.File) {
+		ast.Inspect(f, func(n ast.Node) bool {
+			var body *ast.BlockStmt
+			switch n := n.(type) {
+			case *ast.FuncDecl:
+				body = n.Body
+			case *ast.FuncLit:
+				body = n.Body
+			}
+			if body == nil || !calls(body, "recover") || strings.Contains(fset.Position(body.Pos()).Filename, "store/storetest") {
+				return true
+			}
+			found++
+			at := fset.Position(body.Pos())
+			if !calls(body, "Recovered") && !calls(body, "crash") && !strings.HasSuffix(at.Filename, "store/bolt/fence.go") {
+				t.Errorf("%s: a panic is recovered and not noted", at)
+			}
+			return true
+		})
+	})
+	if found == 0 {
+		t.Fatal("nobody recovers: is this the module's root?")
+	}
+}
+
+// calls reports whether a function's own body, those within it left out, calls
+// a function or method of the name.
+func calls(body *ast.BlockStmt, name string) (found bool) {
+	ast.Inspect(body, func(n ast.Node) bool {
+		switch n := n.(type) {
+		case *ast.FuncLit:
+			return false
+		case *ast.CallExpr:
+			switch f := n.Fun.(type) {
+			case *ast.Ident:
+				found = found || f.Name == name
+			case *ast.SelectorExpr:
+				found = found || f.Sel.Name == name && name != "recover" // a method of that name is another thing
+			}
+		}
+		return true
+	})
+	return found
+}
+
+// sources reads every source file of the module that is no test.
+func sources(t *testing.T, look func(*token.FileSet, *ast.File)) {
+	t.Helper()
+	fset := token.NewFileSet()
+	err := filepath.WalkDir("../..", func(path string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if d.IsDir() && strings.HasPrefix(d.Name(), ".") && !strings.HasPrefix(d.Name(), "..") {
+			return filepath.SkipDir
+		}
+		if d.IsDir() || !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") {
+			return nil
+		}
+		f, err := parser.ParseFile(fset, path, nil, 0)
+		if err != nil {
+			return err
+		}
+		look(fset, f)
 		return nil
 	})
 	if err != nil {
 		t.Fatal(err)
-	}
-	if calls == 0 {
-		t.Fatal("no log line found: is this the module's root?")
 	}
 }
 
@@ -152,4 +210,31 @@ func logger(x ast.Expr) bool {
 	}
 	name = strings.ToLower(name)
 	return name == "log" || name == "logger" || name == "slog"
+}
+
+// What was recovered is counted, and told without its value.
+func TestRecovered(t *testing.T) {
+	before := Panics()
+	defer func() { panics.Store(before) }()
+	var out bytes.Buffer
+	func() {
+		defer func() { Recovered(New(&out, slog.LevelInfo), recover(), "verb", Word("show")) }()
+		panic("Jeanne")
+	}()
+	func() {
+		defer func() { Recovered(New(&out, slog.LevelInfo), recover()) }()
+		var none []int
+		_ = none[len(out.String())]
+	}()
+	if Panics() != before+2 {
+		t.Errorf("%d panics counted", Panics()-before)
+	}
+	for _, want := range []string{"panic recovered", `"verb":"show"`, "TestRecovered", "index out of range"} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("%q is missing in %s", want, out.String())
+		}
+	}
+	if strings.Contains(out.String(), "Jeanne") {
+		t.Error("the value of a panic is in the journal")
+	}
 }
