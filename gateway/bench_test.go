@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"net/smtp"
+	"os"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -49,18 +50,40 @@ func BenchmarkWay(b *testing.B) {
 }
 
 func benchmarkWay(b *testing.B, boxes, connections int) {
-	peer := new(nullPeer)
+	h := benchHub(b, filepath.Join(b.TempDir(), "hub"))
+	code := team(b, h.admin, boxes)
+
+	b.ReportAllocs()
+	b.ResetTimer()
+	accepted := h.sends(b, connections, b.N, func(int) (from, to string) { return "box0@out.test", code })
+	h.peer.await(b, int64(b.N*boxes))
+	b.ReportMetric(float64(b.N)/accepted.Seconds(), "accepted/s")
+	b.ReportMetric(float64(b.N*boxes)/b.Elapsed().Seconds(), "copies/s")
+}
+
+// benched is a hub that serves in this process and sends to a null peer.
+type benched struct {
+	peer  *nullPeer
+	smtp  string
+	admin *admin.Client
+	stop  func()
+}
+
+// benchHub serves the hub in dir, which it makes if it is not there.
+func benchHub(b *testing.B, dir string) *benched {
+	b.Helper()
+	h := &benched{peer: new(nullPeer)}
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		b.Fatal(err)
 	}
-	s := gosmtp.NewServer(peer)
+	s := gosmtp.NewServer(h.peer)
 	s.Domain = "null.test"
 	go s.Serve(l)
-	defer s.Close()
-	dir := filepath.Join(b.TempDir(), "hub")
-	if _, err := setup.Init(setup.Options{Dir: dir, Domain: "parcours.bench.test", Dev: true, Locale: "fr"}); err != nil {
-		b.Fatal(err)
+	if _, err := os.Stat(dir); err != nil {
+		if _, err := setup.Init(setup.Options{Dir: dir, Domain: benchDomain, Dev: true, Locale: "fr"}); err != nil {
+			b.Fatal(err)
+		}
 	}
 	c, _ := configs.Load(filepath.Join(dir, setup.ConfigName))
 	c.Inbound.Listen = configs.Listens{{Mode: configs.STARTTLS, Address: "127.0.0.1:0"}}
@@ -70,37 +93,69 @@ func benchmarkWay(b *testing.B, boxes, connections int) {
 	ctx, stop := context.WithCancel(context.Background())
 	ready, done := make(chan admin.Status, 1), make(chan error, 1)
 	go func() { done <- Serve(ctx, Options{Config: c, Ready: func(s admin.Status) { ready <- s }}) }()
-	defer func() {
+	select {
+	case status := <-ready:
+		h.smtp = status.Listeners.Inbound[0]
+	case err := <-done:
+		b.Fatal(err)
+	}
+	h.admin = admin.NewClient(AdminSocket(c))
+	h.stop = sync.OnceFunc(func() {
+		h.admin.Close()
 		stop()
 		if err := <-done; err != nil {
 			b.Error(err)
 		}
-	}()
-	status := <-ready
-	code := team(b, ctx, AdminSocket(c), boxes)
+		s.Close()
+	})
+	b.Cleanup(h.stop)
+	return h
+}
 
-	b.ReportAllocs()
-	b.ResetTimer()
+const benchDomain = "parcours.bench.test"
+
+// sends has n messages taken over some connections and says how long it took.
+// which gives the author of each and the pathway it goes to.
+func (h *benched) sends(b *testing.B, connections, n int, which func(int) (from, to string)) time.Duration {
+	b.Helper()
+	start := time.Now()
 	var next atomic.Int64
 	var senders sync.WaitGroup
 	for range connections {
-		senders.Go(func() { send(b, status.Listeners.Inbound[0], code, &next) })
+		senders.Go(func() {
+			if err := send(h.smtp, &next, int64(n), which); err != nil {
+				b.Error(err)
+			}
+		})
 	}
 	senders.Wait()
-	accepted := b.Elapsed()
-	for peer.taken.Load() < int64(b.N*boxes) {
+	if b.Failed() {
+		b.FailNow()
+	}
+	return time.Since(start)
+}
+
+// await waits until the peer took so many copies.
+func (p *nullPeer) await(b *testing.B, copies int64) {
+	b.Helper()
+	last, since := p.taken.Load(), time.Now()
+	for {
+		switch now := p.taken.Load(); {
+		case now >= copies:
+			return
+		case now > last:
+			last, since = now, time.Now()
+		case time.Since(since) > time.Minute:
+			b.Fatalf("%d of %d copies came", now, copies)
+		}
 		time.Sleep(100 * time.Microsecond)
 	}
-	b.ReportMetric(float64(b.N)/accepted.Seconds(), "accepted/s")
-	b.ReportMetric(float64(b.N*boxes)/b.Elapsed().Seconds(), "copies/s")
 }
 
 // team makes a pathway with an author and boxes that get copies.
-func team(b *testing.B, ctx context.Context, socket string, boxes int) string {
+func team(b *testing.B, hub *admin.Client, boxes int) string {
 	b.Helper()
-	hub := admin.NewClient(socket)
-	defer hub.Close()
-	p, err := hub.Include(ctx, mailbox.Actor{}, mailbox.IncludeRequest{
+	p, err := hub.Include(b.Context(), mailbox.Actor{}, mailbox.IncludeRequest{
 		Programme: "pon", FamilyName: "Martin", GivenName: "Léa", BirthDate: "2015-03-02", Sex: "F",
 		Consent: "oral", ConsentFrom: "mère", ConsentBy: "IDEC",
 	})
@@ -108,47 +163,52 @@ func team(b *testing.B, ctx context.Context, socket string, boxes int) string {
 		b.Fatal(err)
 	}
 	for i := range boxes + 1 {
-		m := mailbox.MemberRequest{
-			Pathway: p.ID, Name: fmt.Sprintf("Mme Numéro %d", i), Role: "infirmier",
-			Mailbox: fmt.Sprintf("box%d@out.test", i), Type: "PER",
-		}
-		if _, err := hub.AddMember(ctx, mailbox.Actor{}, m); err != nil {
-			b.Fatal(err)
-		}
+		join(b, hub, p.ID, fmt.Sprintf("box%d@out.test", i))
 	}
 	return p.ID
 }
 
-func send(b *testing.B, addr, code string, next *atomic.Int64) {
+func join(b *testing.B, hub *admin.Client, code, box string) {
+	b.Helper()
+	m := mailbox.MemberRequest{Pathway: code, Name: "Mme " + strings.TrimSuffix(box, "@out.test"), Role: "infirmier", Mailbox: box, Type: "PER"}
+	if _, err := hub.AddMember(b.Context(), mailbox.Actor{}, m); err != nil {
+		b.Fatal(err)
+	}
+}
+
+var benchText = strings.Repeat("Surveillance de routine, rien à signaler aujourd'hui. Bien à vous.\r\n", 60)
+
+// run tells the messages of one run of the benchmarks from another's.
+var run atomic.Int64
+
+// send sends over one connection until n messages went over all of them.
+func send(addr string, next *atomic.Int64, n int64, which func(int) (from, to string)) error {
 	c, err := smtp.Dial(addr)
 	if err != nil {
-		b.Error(err)
-		return
+		return err
 	}
 	defer c.Close()
-	text := strings.Repeat("Surveillance de routine, rien à signaler aujourd'hui. Bien à vous.\r\n", 60)
+	series := run.Add(1)
 	for {
-		n := next.Add(1)
-		if n > int64(b.N) {
-			return
+		i := next.Add(1)
+		if i > n {
+			return nil
 		}
-		if err := c.Mail("box0@out.test"); err != nil {
-			b.Error(err)
-			return
+		from, to := which(int(i - 1))
+		if err := c.Mail(from); err != nil {
+			return err
 		}
-		if err := c.Rcpt(code + "@parcours.bench.test"); err != nil {
-			b.Error(err)
-			return
+		if err := c.Rcpt(to + "@" + benchDomain); err != nil {
+			return err
 		}
 		w, err := c.Data()
 		if err != nil {
-			b.Error(err)
-			return
+			return err
 		}
-		fmt.Fprintf(w, "From: <box0@out.test>\r\nSubject: Message %d\r\nMessage-ID: <%d@bench.test>\r\nDate: Mon, 23 Nov 2026 09:00:00 +0100\r\nMIME-Version: 1.0\r\nContent-Type: text/plain; charset=utf-8\r\n\r\n%s", n, n, text)
+		fmt.Fprintf(w, "From: <%s>\r\nSubject: Message %d\r\nMessage-ID: <%d.%d.%d@bench.test>\r\nDate: Mon, 23 Nov 2026 09:00:00 +0100\r\nMIME-Version: 1.0\r\nContent-Type: text/plain; charset=utf-8\r\n\r\n%s",
+			from, i, i, series, os.Getpid(), benchText)
 		if err := w.Close(); err != nil {
-			b.Error(err)
-			return
+			return err
 		}
 	}
 }
