@@ -35,6 +35,7 @@ func (c *cli) serveCommand() *cobra.Command {
 		}
 		ctx, cancel := context.WithCancel(ctx)
 		defer cancel()
+		go paceCollector(ctx)
 		// A limit on the size of files is a full disk like another: an error of the
 		// write, not the end of the hub.
 		signal.Ignore(syscall.SIGXFSZ)
