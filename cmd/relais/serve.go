@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"os/signal"
+	"sync"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -33,9 +34,11 @@ func (c *cli) serveCommand() *cobra.Command {
 		if err := level.UnmarshalText([]byte(config.Log.Level)); err != nil {
 			return err
 		}
+		var pacing sync.WaitGroup
+		defer pacing.Wait()
 		ctx, cancel := context.WithCancel(ctx)
 		defer cancel()
-		go paceCollector(ctx)
+		pacing.Go(func() { paceCollector(ctx) })
 		// A limit on the size of files is a full disk like another: an error of the
 		// write, not the end of the hub.
 		signal.Ignore(syscall.SIGXFSZ)
