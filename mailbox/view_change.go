@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 
 	"github.com/relais-sante/relais/mailbox/folder"
 	"github.com/relais-sante/relais/store"
@@ -127,35 +126,11 @@ func (r *Reader) markOf(v store.View, m *store.Message) (*store.ReaderMark, erro
 
 // changed applies a change to flags.
 func changed(f folder.Flags, how folder.FlagChange, by folder.Flags) (folder.Flags, error) {
-	var words []string
-	if how != folder.SetFlags {
-		words = slices.Clone(f.Keywords)
-	}
-	index := func(w string) int {
-		return slices.IndexFunc(words, func(x string) bool { return strings.EqualFold(x, w) })
-	}
-	for _, w := range by.Keywords {
-		switch i := index(w); {
-		case how == folder.RemoveFlags && i >= 0:
-			words = slices.Delete(words, i, i+1)
-		case how != folder.RemoveFlags && i < 0:
-			words = append(words, w)
-		}
-	}
-	if len(words) > maxKeywords {
+	now := f.With(how, by)
+	if len(now.Keywords) > maxKeywords {
 		return f, folder.ErrLimit
 	}
-	slices.Sort(words)
-	switch how {
-	case folder.AddFlags:
-		f.System |= by.System
-	case folder.RemoveFlags:
-		f.System &^= by.System
-	default:
-		f.System = by.System
-	}
-	f.Keywords = words
-	return f, nil
+	return now, nil
 }
 
 // Expunge implements [folder.Folder].

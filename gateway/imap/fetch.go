@@ -134,8 +134,8 @@ func (c *conn) fetchCommand(p *parser, uid bool) reply {
 	switch {
 	case f.noCTE:
 		return no(codeUnknownCTE, "Codage inconnu / unknown encoding")
-	case f.gone && !uid: // RFC 2180 §4.1.3, RFC 9051 §7.1 (EXPUNGEISSUED)
-		return no(codeGone, "Des messages ont disparu / some messages are gone")
+	case f.gone && !uid:
+		return someGone()
 	}
 	return ok()
 }

@@ -10,6 +10,7 @@ import (
 const (
 	maxKeyword  = 100 // bytes
 	maxKeywords = 100 // of one message
+	maxListed   = 500 // no longer in use, in FLAGS
 )
 
 var systemFlags = []struct {

@@ -5,7 +5,6 @@ import (
 	"encoding/hex"
 	"io"
 	"slices"
-	"strings"
 
 	"github.com/relais-sante/relais/mailbox/folder"
 )
@@ -69,11 +68,10 @@ func (f *memoryFolder) SetFlags(_ context.Context, uids []uint32, how folder.Fla
 			modified = append(modified, uid)
 			continue
 		}
-		now := apply(m.Flags, how, flags)
+		now := m.Flags.With(how, flags)
 		if !now.Equal(m.Flags) {
 			b.modseq++
 			m.Flags, m.ModSeq = now, b.modseq
-			b.keywords = mergeKeywords(b.keywords, now.Keywords)
 			changed = true
 		}
 		rows = append(rows, m.Row)
@@ -82,32 +80,6 @@ func (f *memoryFolder) SetFlags(_ context.Context, uids []uint32, how folder.Fla
 		f.user.changed(b)
 	}
 	return rows, modified, nil
-}
-
-func apply(have folder.Flags, how folder.FlagChange, flags folder.Flags) folder.Flags {
-	in := func(list []string, word string) bool {
-		return slices.ContainsFunc(list, func(k string) bool { return strings.EqualFold(k, word) })
-	}
-	switch how {
-	case folder.AddFlags:
-		have.System |= flags.System
-		words := slices.Clone(have.Keywords)
-		for _, k := range flags.Keywords {
-			if !in(words, k) {
-				words = append(words, k)
-			}
-		}
-		have.Keywords = sortKeywords(words)
-	case folder.RemoveFlags:
-		have.System &^= flags.System
-		have.Keywords = slices.DeleteFunc(slices.Clone(have.Keywords), func(k string) bool { return in(flags.Keywords, k) })
-	default:
-		have = flags
-	}
-	if len(have.Keywords) == 0 {
-		have.Keywords = nil
-	}
-	return have
 }
 
 func (f *memoryFolder) Expunge(_ context.Context, uids []uint32) error {

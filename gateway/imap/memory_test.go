@@ -39,7 +39,6 @@ type memoryBox struct {
 	next     uint32
 	modseq   uint64
 	messages []*memoryMessage
-	keywords []string
 	table    *folder.Table // nil: to be made
 	wakes    map[chan struct{}]bool
 	gone     bool
@@ -155,7 +154,7 @@ func (b *memoryBox) current() *folder.Table {
 	t := &folder.Table{State: folder.State{
 		ID: b.id, UIDValidity: b.validity, UIDNext: b.next, HighestModSeq: b.modseq, Messages: len(b.messages),
 		LastUID: b.next - 1, LastModSeq: b.modseq,
-	}, Keywords: slices.Clone(b.keywords), Rows: make([]folder.Row, len(b.messages))}
+	}, Rows: make([]folder.Row, len(b.messages))}
 	for i, m := range b.messages {
 		t.Rows[i] = m.Row
 		t.Size += m.Size
@@ -165,7 +164,9 @@ func (b *memoryBox) current() *folder.Table {
 		if m.Flags.Has(folder.Deleted) {
 			t.Deleted++
 		}
+		t.Keywords = append(t.Keywords, m.Flags.Keywords...)
 	}
+	t.Keywords = sortKeywords(t.Keywords)
 	b.table = t
 	return t
 }
@@ -239,7 +240,7 @@ func (u *memoryUser) Rename(_ context.Context, from, to string) error {
 	}
 	if from == folder.Inbox { // RFC 9051 §6.3.6: its messages go, it stays
 		moved := u.add(to, folder.NoUse)
-		moved.messages, moved.next, moved.modseq, moved.keywords = b.messages, b.next, b.modseq, b.keywords
+		moved.messages, moved.next, moved.modseq = b.messages, b.next, b.modseq
 		b.messages = nil
 		b.modseq++
 		u.changed(b)
@@ -371,16 +372,11 @@ func (u *memoryUser) put(b *memoryBox, messages []*memoryMessage) (uids []uint32
 		b.modseq++
 		m.UID, m.ModSeq, m.saved = b.next, b.modseq, theTime
 		b.next++
-		b.keywords = mergeKeywords(b.keywords, m.Flags.Keywords)
 		b.messages = append(b.messages, m)
 		uids = append(uids, m.UID)
 	}
 	u.changed(b)
 	return uids
-}
-
-func mergeKeywords(have, more []string) []string {
-	return sortKeywords(append(slices.Clone(have), more...))
 }
 
 // theTime is the clock of the tests, where one is needed.

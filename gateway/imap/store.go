@@ -64,20 +64,37 @@ func (c *conn) store(p *parser, uid bool) reply {
 	if err != nil {
 		return c.failed(err)
 	}
-	c.tell(false, rows...)
+	if silent {
+		c.tell(false, v.expected(rows, how, flags)...)
+	} else {
+		c.tell(false, rows...)
+	}
 	c.tellStored(rows, uid, silent)
-	gone := len(rows)+len(modified) < len(all)
 	if len(modified) > 0 {
 		return okCode("MODIFIED " + string(c.modified(modified, uid)))
 	}
-	if gone && !uid {
-		return no(codeGone, "Des messages ont disparu / some messages are gone")
+	if !uid && len(rows) < len(all) {
+		return someGone()
 	}
 	return ok()
 }
 
-// tellStored tells the flags as they are now. Without SILENT all of them; with
-// it only the modseq, for a client that asked for those (RFC 7162 §3.1.3).
+// expected keeps the rows that are what the client, having changed what it
+// knew, takes them to be. With SILENT it is told nothing of these; what another
+// changed besides it must be told (RFC 9051 §6.4.6).
+func (v *view) expected(rows []folder.Row, how folder.FlagChange, by folder.Flags) (as []folder.Row) {
+	for i := range rows {
+		at, found := find(v.rows, rows[i].UID)
+		if found && v.rows[at].Flags.With(how, by).Equal(rows[i].Flags) {
+			as = append(as, rows[i])
+		}
+	}
+	return as
+}
+
+// tellStored tells the flags as they are now: what another has changed since is
+// newer than rows, and stands. Without SILENT all flags; with it only the
+// modseq, for a client that asked for those (RFC 7162 §3.1.3).
 func (c *conn) tellStored(rows []folder.Row, uid, silent bool) {
 	v := c.view
 	if silent && !c.cond {
@@ -89,15 +106,21 @@ func (c *conn) tellStored(rows []folder.Row, uid, silent bool) {
 		if !found {
 			continue
 		}
-		if !silent {
-			c.tellRow(at, &rows[i], uid)
-		} else {
+		row := &rows[i]
+		overtaken := v.rows[at].ModSeq > row.ModSeq
+		if overtaken {
+			row = &v.rows[at]
+		}
+		switch {
+		case !silent:
+			c.tellRow(at, row, uid)
+		case !overtaken:
 			b := append(c.out, "* "...)
 			b = appendUint(b, uint64(at)+1)
 			b = append(b, " FETCH (UID "...)
-			b = appendUint(b, uint64(rows[i].UID))
+			b = appendUint(b, uint64(row.UID))
 			b = append(b, " MODSEQ ("...)
-			b = appendUint(b, rows[i].ModSeq)
+			b = appendUint(b, row.ModSeq)
 			c.out = append(b, "))\r\n"...)
 		}
 		if len(c.out) >= fullBuffer {

@@ -195,13 +195,18 @@ func (c *conn) tellVanished(rows []folder.Row, gone []uint32) {
 }
 
 // tellKeywords tells which flags there are, once there are new keywords
-// (RFC 9051 §7.3.5).
+// (RFC 9051 §7.3.5). One that is no longer in use stays in the list: the client
+// may know of messages that had it and was not told of what became of them.
 func (c *conn) tellKeywords() {
 	v := c.view
-	if slices.Equal(v.keywords, v.base.Keywords) {
+	all := sortKeywords(slices.Concat(v.keywords, v.base.Keywords))
+	if len(all) == len(v.keywords) {
 		return
 	}
-	v.keywords = v.base.Keywords
+	if len(all) > maxListed {
+		all = v.base.Keywords
+	}
+	v.keywords = all
 	c.flagLines()
 }
 

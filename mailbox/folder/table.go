@@ -3,6 +3,7 @@ package folder
 import (
 	"slices"
 	"sort"
+	"strings"
 )
 
 // SystemFlag is a flag of RFC 9051 §2.3.2.
@@ -44,6 +45,34 @@ const (
 	RemoveFlags
 )
 
+// With gives the flags after a change.
+func (f Flags) With(how FlagChange, by Flags) Flags {
+	var words []string
+	if how != SetFlags {
+		words = slices.Clone(f.Keywords)
+	}
+	for _, w := range by.Keywords {
+		at := slices.IndexFunc(words, func(x string) bool { return strings.EqualFold(x, w) })
+		switch {
+		case how == RemoveFlags && at >= 0:
+			words = slices.Delete(words, at, at+1)
+		case how != RemoveFlags && at < 0:
+			words = append(words, w)
+		}
+	}
+	slices.Sort(words)
+	switch how {
+	case AddFlags:
+		f.System |= by.System
+	case RemoveFlags:
+		f.System &^= by.System
+	default:
+		f.System = by.System
+	}
+	f.Keywords = words
+	return f
+}
+
 // Row is a message in a table.
 type Row struct {
 	UID      uint32
@@ -57,7 +86,7 @@ type Row struct {
 type Table struct {
 	State
 	Rows     []Row    // by UID
-	Keywords []string // that are or were in use, for FLAGS
+	Keywords []string // in use, for FLAGS
 }
 
 // Find gives the place of a UID in the rows.
