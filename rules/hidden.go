@@ -33,7 +33,7 @@ func (p *Programme) hidden(in Input, d *Decision) bool {
 		}
 		texts = append(texts, doc.Filename)
 	}
-	return slices.ContainsFunc(texts, func(text string) bool { return text != "" && mentions(text, p.SecretWords...) })
+	return slices.ContainsFunc(texts, func(text string) bool { return mentionsAny(text, p.secretWords) })
 }
 
 // maskedOutside reports whether a document is hidden from third persons

@@ -133,6 +133,7 @@ func byConvention(p *Programme) {
 	if p.SecretWords == nil {
 		p.SecretWords = defaultSecretWords
 	}
+	p.secretWords = alone(p.SecretWords)
 	if p.DefaultRubric() == nil {
 		if r := p.Rubric("coordination"); r != nil {
 			r.Default = true

@@ -39,6 +39,8 @@ type Programme struct {
 	Rules       []Rule
 	Sources     []Source
 	File        string // for messages
+
+	secretWords []string // SecretWords as they are looked for
 }
 
 // Role is what a member does in the team.

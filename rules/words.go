@@ -1,8 +1,11 @@
 package rules
 
 import (
+	"bytes"
 	"strings"
+	"sync"
 	"unicode"
+	"unicode/utf8"
 
 	"golang.org/x/text/unicode/norm"
 )
@@ -19,15 +22,7 @@ var folding = map[string]func(text, part string) bool{
 
 // mentions reports whether one of the words (or groups of words) stands in the
 // text by itself: "RCP du 12" mentions "rcp", "RCPT" does not.
-func mentions(text string, words ...string) bool {
-	in := " " + spaced(text) + " "
-	for _, word := range words {
-		if w := spaced(word); w != "" && strings.Contains(in, " "+w+" ") {
-			return true
-		}
-	}
-	return false
-}
+func mentions(text string, words ...string) bool { return mentionsAny(text, alone(words)) }
 
 func mentionsFunc(args ...any) (any, error) {
 	words := make([]string, len(args)-1)
@@ -38,12 +33,98 @@ func mentionsFunc(args ...any) (any, error) {
 	return mentions(text, words...), nil
 }
 
+// alone gives words as mentionsAny looks for them.
+func alone(words []string) []string {
+	var all []string
+	for _, word := range words {
+		if w := string(appendSpaced(nil, word)); w != " " {
+			all = append(all, w)
+		}
+	}
+	return all
+}
+
+// mentionsAny reports whether a text mentions one of the words, made by alone.
+func mentionsAny(text string, words []string) bool {
+	if text == "" || len(words) == 0 {
+		return false
+	}
+	buf := spacedTexts.Get().(*[]byte)
+	in := appendSpaced((*buf)[:0], text)
+	found := false
+	for _, w := range words {
+		if found = bytes.Contains(in, []byte(w)); found {
+			break
+		}
+	}
+	if cap(in) <= maxSpacedText {
+		*buf = in
+	}
+	spacedTexts.Put(buf)
+	return found
+}
+
+// spacedTexts are the buffers of mentionsAny: every text of every mail passes.
+var spacedTexts = sync.Pool{New: func() any { return new([]byte) }}
+
+const maxSpacedText = 64 << 10
+
+// appendSpaced appends a text folded, of which it keeps letters and digits:
+// words with one space between and around them, one space if there is none.
+func appendSpaced(dst []byte, s string) []byte {
+	dst = append(dst, ' ')
+	for i := 0; i < len(s); {
+		if c := s[i]; c < utf8.RuneSelf {
+			i++
+			if w := asciiWords[c]; w != ' ' || dst[len(dst)-1] != ' ' {
+				dst = append(dst, w)
+			}
+			continue
+		}
+		r, size := utf8.DecodeRuneInString(s[i:])
+		i += size
+		if r >= 0x2000 && r < 0x2070 { // quotes, dashes, spaces
+			if dst[len(dst)-1] != ' ' {
+				dst = append(dst, ' ')
+			}
+			continue
+		}
+		for _, f := range foldRune(r) {
+			if unicode.IsLetter(f) || unicode.IsDigit(f) {
+				dst = utf8.AppendRune(dst, f)
+			} else if dst[len(dst)-1] != ' ' {
+				dst = append(dst, ' ')
+			}
+		}
+	}
+	if dst[len(dst)-1] != ' ' {
+		dst = append(dst, ' ')
+	}
+	return dst
+}
+
+// asciiWords folds letters and digits of ASCII, and makes a space of the rest.
+var asciiWords = func() (t [utf8.RuneSelf]byte) {
+	for c := range t {
+		switch {
+		case 'A' <= c && c <= 'Z':
+			t[c] = byte(c) + 'a' - 'A'
+		case 'a' <= c && c <= 'z', '0' <= c && c <= '9':
+			t[c] = byte(c)
+		default:
+			t[c] = ' '
+		}
+	}
+	return t
+}()
+
 var ligatures = strings.NewReplacer("œ", "oe", "Œ", "oe", "æ", "ae", "Æ", "ae", "’", "'")
 
+// fold gives a text without case and accents.
 func fold(s string) string {
 	ascii := true
 	for i := range len(s) {
-		ascii = ascii && s[i] < 0x80
+		ascii = ascii && s[i] < utf8.RuneSelf
 	}
 	if ascii {
 		return strings.ToLower(s)
@@ -56,9 +137,18 @@ func fold(s string) string {
 	}, norm.NFD.String(ligatures.Replace(s))))
 }
 
-// spaced folds and keeps letters and digits, with one space between words.
-func spaced(s string) string {
-	return strings.Join(strings.FieldsFunc(fold(s), func(r rune) bool {
-		return !unicode.IsLetter(r) && !unicode.IsDigit(r)
-	}), " ")
+// foldRune is fold for one rune. Folding takes no notice of what stands beside.
+func foldRune(r rune) string {
+	if int(r) < len(foldedRunes) {
+		return foldedRunes[r]
+	}
+	return fold(string(r))
 }
+
+// foldedRunes are those of the languages of Western and Central Europe.
+var foldedRunes = func() (t [0x250]string) {
+	for r := range t {
+		t[r] = fold(string(rune(r)))
+	}
+	return t
+}()
