@@ -31,7 +31,7 @@ func (h *Hub) compose(pl *plan, in *incoming) *store.Message {
 		if i < len(d.DocumentRubrics) {
 			m.Documents[i].Rubric = d.DocumentRubrics[i]
 		}
-		m.Keys = addMissing(m.Keys, lineageKeys(&m.Documents[i])...)
+		m.Keys = addMissing(m.Keys, filedKeys(&m.Documents[i])...)
 	}
 	m.NotifyTo, _ = h.receiptWanted(in)
 	m.Audience = audience(d, in.documents)

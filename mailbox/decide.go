@@ -213,6 +213,9 @@ func (h *Hub) route(v store.View, pl *plan, in *incoming) error {
 	if err = h.version(v, pl, in); err != nil {
 		return err
 	}
+	if m.Audience.HiddenFromParents {
+		markSecret(m)
+	}
 	if pl.copyID, err = h.usableID(v, in, m.BodySum); err != nil {
 		return err
 	}

@@ -4,6 +4,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/relais-sante/relais/rules"
@@ -56,7 +57,23 @@ func citizenRole(prog *rules.Programme, mem *store.Member) error {
 }
 
 // Keys by which messages of a pathway are found again (store.Message.Keys).
-func keyOfContent(sum []byte) string { return "sum:" + hex.EncodeToString(sum) }
+const (
+	keyContent = "sum:"    // digest of what it carries
+	keySecret  = "secret:" // + key of content: the message is marked
+)
+
+func keyOfContent(sum []byte) string { return keyContent + hex.EncodeToString(sum) }
+
+// markSecret marks a message, so that what carries its documents again finds
+// the mark, be they in a thousand others besides (a logo).
+func markSecret(m *store.Message) {
+	m.Audience.HiddenFromParents = true
+	for _, key := range slices.Clone(m.Keys) {
+		if strings.HasPrefix(key, keyContent) {
+			m.Keys = addMissing(m.Keys, keySecret+key)
+		}
+	}
+}
 
 // contentKeys are the keys of all that a mail carries, PDF copies of its
 // documents included.
@@ -97,12 +114,25 @@ func (h *Hub) inheritsSecret(v store.View, pl *plan, in *incoming) (bool, error)
 			}
 		}
 	}
-	for _, key := range contentKeys(in) {
-		ids, err := v.MessagesOfKey(pl.pathway.Code, key)
-		if err != nil {
-			return false, err
+	keys := contentKeys(in)
+	for _, key := range keys {
+		marked, err := v.MessagesOfKey(pl.pathway.Code, keySecret+key, 1)
+		if err != nil || len(marked) > 0 {
+			return err == nil, err
 		}
-		found = append(found, ids...)
+	}
+	// What lies in a rubric that hides it bears no mark if the programme came to
+	// say so later.
+	if unmarked, err := h.anyInHidden(v, pl); err != nil {
+		return false, err
+	} else if unmarked {
+		for _, key := range keys {
+			ids, err := v.MessagesOfKey(pl.pathway.Code, key, 0)
+			if err != nil {
+				return false, err
+			}
+			found = append(found, ids...)
+		}
 	}
 	slices.Sort(found)
 	for _, id := range slices.Compact(found) {
@@ -111,6 +141,25 @@ func (h *Hub) inheritsSecret(v store.View, pl *plan, in *incoming) (bool, error)
 			return false, fmt.Errorf("reading message %s: %w", id, err)
 		}
 		if secret(pl.prog, m) {
+			return true, nil
+		}
+	}
+	return false, nil
+}
+
+// anyInHidden reports whether anything is filed in a rubric that is secret for
+// parents.
+func (h *Hub) anyInHidden(v store.View, pl *plan) (bool, error) {
+	for i := range pl.prog.Rubrics {
+		r := &pl.prog.Rubrics[i]
+		if !r.HiddenFromParents {
+			continue
+		}
+		some, err := v.Filed(pl.pathway.Code, r.ID, 0, 1)
+		if err != nil {
+			return false, fmt.Errorf("reading a rubric of %s: %w", pl.pathway.Code, err)
+		}
+		if len(some) > 0 {
 			return true, nil
 		}
 	}
@@ -143,7 +192,7 @@ func (h *Hub) hide(c *post) error {
 			if m.Kind != store.KindPost || m.Audience.HiddenFromParents {
 				continue
 			}
-			m.Audience.HiddenFromParents = true
+			markSecret(m)
 			if err := c.tx.UpdateMessage(m); err != nil {
 				return fmt.Errorf("marking message %s: %w", m.ID, err)
 			}

@@ -1,6 +1,7 @@
 package mailbox
 
 import (
+	"context"
 	"flag"
 	"fmt"
 	"io"
@@ -387,4 +388,36 @@ func TestCitizenBoxIsOfTheFamily(t *testing.T) {
 	box := childBox
 	_, err = h.UpdateMember(t.Context(), testActor, MemberUpdate{Pathway: string(h.child), Member: "m4", Mailbox: &box})
 	wantFailure(t, err, "citizen-role")
+}
+
+// checkMarks looks at all messages that a test left: what is marked is found by
+// the mark.
+func checkMarks(t testing.TB, s store.Store) {
+	t.Helper()
+	if _, benchmark := t.(*testing.B); benchmark {
+		return
+	}
+	err := s.View(context.Background(), func(v store.View) error {
+		pathways, err := v.Pathways("", 0)
+		if err != nil {
+			return err
+		}
+		for _, p := range pathways {
+			thread, err := v.Thread(p.Code, 0, 0)
+			if err != nil {
+				return err
+			}
+			for _, m := range thread {
+				for _, key := range m.Keys {
+					if m.Audience.HiddenFromParents && strings.HasPrefix(key, keyContent) && !slices.Contains(m.Keys, keySecret+key) {
+						t.Errorf("message %s is secret for parents, and not found to be", m.ID)
+					}
+				}
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Error(err)
+	}
 }

@@ -92,6 +92,7 @@ func openHouse(t testing.TB) *house {
 	}
 	t.Cleanup(func() {
 		checkTraces(t, s)
+		checkMarks(t, s)
 		if err := s.Close(); err != nil {
 			t.Error(err)
 		}

@@ -24,9 +24,12 @@ import (
 
 // docAt is a document of a message.
 type docAt struct {
-	m *store.Message
-	n int
+	m   *store.Message
+	n   int
+	key string // its identityKey
 }
+
+func documentAt(m *store.Message, n int) docAt { return docAt{m, n, identityKey(&m.Documents[n])} }
 
 func (d docAt) doc() *store.Document { return &d.m.Documents[d.n] }
 
@@ -65,6 +68,45 @@ func lineageKeys(d *store.Document) []string {
 	return keys
 }
 
+// keyVersion stands before a lineage key of a document that says anything of
+// versions.
+const keyVersion = "version:"
+
+// filedKeys are the keys that a document is filed under.
+func filedKeys(d *store.Document) []string {
+	keys := lineageKeys(d)
+	if !saysVersions(d) {
+		return keys
+	}
+	for _, key := range slices.Clone(keys) {
+		keys = append(keys, keyVersion+key)
+	}
+	return keys
+}
+
+// saysVersions reports whether a document says anything of versions.
+func saysVersions(d *store.Document) bool { return d.SetID != "" || d.Replaces != "" || d.Action != "" }
+
+// versionsOf is lineage where it can matter: nothing follows for documents of
+// which nobody says that they are versions, though the same (the logo of a
+// signature) be in every mail of a pathway.
+func (h *Hub) versionsOf(v store.View, first *store.Message) ([]docAt, error) {
+	for i := range first.Documents {
+		d := &first.Documents[i]
+		if saysVersions(d) {
+			return h.lineage(v, first)
+		}
+		ids, err := v.MessagesOfKey(first.Pathway, keyVersion+identityKey(d), 1)
+		if err != nil {
+			return nil, err
+		}
+		if len(ids) > 0 {
+			return h.lineage(v, first)
+		}
+	}
+	return nil, nil
+}
+
 // lineage finds the documents that belong together with those of first, which
 // may not be filed yet. What was withdrawn by hand is not among them.
 func (h *Hub) lineage(v store.View, first *store.Message) ([]docAt, error) {
@@ -72,7 +114,7 @@ func (h *Hub) lineage(v store.View, first *store.Message) ([]docAt, error) {
 	asked := map[string]bool{}
 	var found []docAt
 	for i := range first.Documents {
-		found = append(found, docAt{first, i})
+		found = append(found, documentAt(first, i))
 	}
 	for next := 0; next < len(found) && len(found) < maxLineage; next++ {
 		for _, key := range lineageKeys(found[next].doc()) {
@@ -80,11 +122,11 @@ func (h *Hub) lineage(v store.View, first *store.Message) ([]docAt, error) {
 				continue
 			}
 			asked[key] = true
-			ids, err := v.MessagesOfKey(first.Pathway, key)
+			ids, err := v.MessagesOfKey(first.Pathway, key, maxLineage)
 			if err != nil {
 				return nil, err
 			}
-			for _, id := range ids[:min(len(ids), maxLineage)] {
+			for _, id := range ids {
 				m := messages[id]
 				if m == nil {
 					if m, err = v.Message(first.Pathway, id); err != nil {
@@ -93,7 +135,7 @@ func (h *Hub) lineage(v store.View, first *store.Message) ([]docAt, error) {
 					messages[id] = m
 				}
 				for i := range m.Documents {
-					d := docAt{m, i}
+					d := documentAt(m, i)
 					if m != first && slices.Contains(lineageKeys(d.doc()), key) && !slices.Contains(found, d) {
 						found = append(found, d)
 					}
@@ -106,13 +148,14 @@ func (h *Hub) lineage(v store.View, first *store.Message) ([]docAt, error) {
 	}), nil
 }
 
-// supersedes reports whether b says that it is a later version of a.
-func supersedes(b, a *store.Document) bool {
-	if identityKey(b) != identityKey(a) {
+// supersedes reports whether newer says that it is a later version of older.
+func supersedes(newer, older docAt) bool {
+	b, a := newer.doc(), older.doc()
+	if newer.key != older.key {
 		switch {
-		case b.Replaces == identityKey(a):
+		case b.Replaces == older.key:
 			return true
-		case a.Replaces == identityKey(b):
+		case a.Replaces == newer.key:
 			return false
 		}
 	}
@@ -133,8 +176,9 @@ func versionNumber(d *store.Document) (int, bool) {
 
 // sameVersion reports whether two are the same version of the same document,
 // sent twice.
-func sameVersion(a, b *store.Document) bool {
-	return identityKey(a) == identityKey(b) && a.SetID == b.SetID && a.Version == b.Version
+func sameVersion(x, y docAt) bool {
+	a, b := x.doc(), y.doc()
+	return x.key == y.key && a.SetID == b.SetID && a.Version == b.Version
 }
 
 // entitled reports whether whoever wrote and sent b may replace or delete a.
@@ -180,12 +224,12 @@ func chains(p *store.Pathway, docs []docAt) (all []chain, refused []docAt) {
 			c := all[i]
 			last := c[len(c)-1]
 			switch {
-			case supersedes(d.doc(), last[0].doc()):
+			case supersedes(d, last[0]):
 				if claims = true; !entitled(p, d, last[0]) {
 					continue
 				}
 				all[i] = append(c, []docAt{d})
-			case sameVersion(d.doc(), last[0].doc()) && entitled(p, d, last[0]):
+			case sameVersion(d, last[0]) && entitled(p, d, last[0]):
 				c[len(c)-1] = append(last, d)
 			default:
 				continue
@@ -213,7 +257,7 @@ func inOrder(docs []docAt) []docAt {
 	var ordered []docAt
 	for len(rest) > 0 {
 		i := max(0, slices.IndexFunc(rest, func(d docAt) bool { // a ring, which nobody honest makes, begins anywhere
-			return !slices.ContainsFunc(rest, func(o docAt) bool { return supersedes(d.doc(), o.doc()) })
+			return !slices.ContainsFunc(rest, func(o docAt) bool { return supersedes(d, o) })
 		}))
 		ordered = append(ordered, rest[i])
 		rest = slices.Delete(rest, i, i+1)
@@ -228,7 +272,7 @@ func deletions(docs []docAt) (pairs [][2]docAt) {
 			continue
 		}
 		for _, a := range docs {
-			if o := a.doc(); o.Action != actionDelete && (identityKey(o) == identityKey(d.doc()) || identityKey(o) == d.doc().Replaces) {
+			if a.doc().Action != actionDelete && (a.key == d.key || a.key == d.doc().Replaces) {
 				pairs = append(pairs, [2]docAt{d, a})
 			}
 		}
@@ -250,7 +294,7 @@ type linked struct {
 // records, which the caller puts.
 func (h *Hub) linkVersions(v store.View, p *store.Pathway, first *store.Message) (*linked, error) {
 	l := &linked{changed: map[store.MessageID]*store.Message{}, narrowed: map[store.MessageID]*store.Message{}}
-	docs, err := h.lineage(v, first)
+	docs, err := h.versionsOf(v, first)
 	if err != nil || len(docs) == 0 {
 		return l, err
 	}

@@ -40,7 +40,8 @@ func narrowTo(prog *rules.Programme, a *store.Audience, m *store.Message, before
 			a.Limited, a.Only = true, roles
 		}
 		if secret(prog, old.m) && !a.HiddenFromParents {
-			a.HiddenFromParents, changed = true, true
+			markSecret(m)
+			changed = true
 		}
 	}
 	return changed
@@ -66,7 +67,7 @@ func roleSees(prog *rules.Programme, r *rules.Role, m *store.Message) bool {
 func (h *Hub) replaces(v store.View, pl *plan, in *incoming) (bool, error) {
 	probe := &store.Message{Pathway: pl.pathway.Code, Kind: store.KindPost, Author: pl.writer.author, Received: in.now}
 	probe.Documents = documentsOf(pl, in)
-	docs, err := h.lineage(v, probe)
+	docs, err := h.versionsOf(v, probe)
 	if err != nil {
 		return false, err
 	}

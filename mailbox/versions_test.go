@@ -1,10 +1,13 @@
 package mailbox
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"strings"
 	"testing"
+
+	"pgregory.net/rapid"
 
 	"github.com/relais-sante/relais/store"
 )
@@ -367,4 +370,128 @@ func TestVersionsOfAMergedPathway(t *testing.T) {
 	if links["v1"] != "v2" || links["v2"] != "v3" || links["v3"] != "" {
 		t.Errorf("%v", links)
 	}
+}
+
+// Where nobody says anything of versions, nothing is looked at; that must be
+// where nothing would follow.
+func TestVersionsWhereNobodySaysSo(t *testing.T) {
+	h := newHouse(t)
+	p := h.pathway(h.child)
+	check := 0
+	rapid.Check(t, func(rt *rapid.T) {
+		check++
+		named := func(kind string, n int) string { return fmt.Sprintf("%s-%d-%d", kind, check, n) }
+		few := rapid.IntRange(0, 2)
+		drawn := func() *store.Message {
+			m := &store.Message{
+				ID: store.MessageID(h.ids.next(h.clock.now())), Pathway: h.child, Kind: store.KindPost, Received: h.clock.now(),
+				Author: store.Author{Member: "m1", Mailbox: "roux@chu.test"},
+			}
+			for range rapid.IntRange(1, 2).Draw(rt, "documents") {
+				d := store.Document{SHA256: []byte(named("content", few.Draw(rt, "content")))}
+				if rapid.Bool().Draw(rt, "says more") {
+					switch few.Draw(rt, "what") {
+					case 0:
+						d.UniqueID = named("id", few.Draw(rt, "id"))
+					case 1:
+						d.Replaces = keyOfContent([]byte(named("content", few.Draw(rt, "replaced"))))
+					case 2:
+						d.SetID, d.Version = named("set", 0), fmt.Sprint(few.Draw(rt, "version"))
+					}
+					if few.Draw(rt, "action") == 2 {
+						d.Action = actionDelete
+					}
+				}
+				m.Documents = append(m.Documents, d)
+				m.Keys = addMissing(m.Keys, filedKeys(&d)...)
+			}
+			return m
+		}
+		var docs, all []docAt
+		first := drawn()
+		err := h.store.Commit(t.Context(), func(tx store.Tx) error {
+			for range rapid.IntRange(0, 4).Draw(rt, "messages") {
+				if err := tx.FileMessage(drawn(), nil, nil); err != nil {
+					return err
+				}
+			}
+			var err error
+			if docs, err = h.versionsOf(tx, first); err != nil {
+				return err
+			}
+			all, err = h.lineage(tx, first)
+			return err
+		})
+		if err != nil {
+			rt.Fatal(err)
+		}
+		if docs != nil {
+			return
+		}
+		chains, refused := chains(p, all)
+		for _, c := range chains {
+			if len(c) > 1 {
+				rt.Fatalf("a version passed over: %+v", c)
+			}
+		}
+		if len(refused) > 0 || len(deletions(all)) > 0 {
+			rt.Fatal("a claim passed over")
+		}
+	})
+}
+
+// However often a document came before, taking it again costs the same.
+func TestSameDocumentAgainAndAgain(t *testing.T) {
+	h := newHouse(t)
+	again := func(n int) store.MessageID {
+		return h.post(written{from: "roux@chu.test", to: string(h.child), id: fmt.Sprintf("logo-%d@chu.test", n), subject: "Logo", content: attached(1 << 10)})
+	}
+	m := h.message(again(0))
+	err := h.store.Commit(t.Context(), func(tx store.Tx) error {
+		for range 2 * maxLineage {
+			m.ID, m.RFCID, m.KnownAs, m.Fingerprint = store.MessageID(h.ids.next(h.clock.now())), "", nil, [32]byte{}
+			if err := tx.FileMessage(m, nil, nil); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	read := &countedView{}
+	h.Hub.store = &countedStore{Store: h.store, seen: read}
+	again(1)
+	if read.messages > 2 {
+		t.Errorf("%d messages read to take one more", read.messages)
+	}
+}
+
+// countedStore counts the messages read of a store.
+type countedStore struct {
+	store.Store
+	seen *countedView
+}
+
+type countedView struct {
+	store.View
+	messages int
+}
+
+func (s *countedStore) View(ctx context.Context, fn func(store.View) error) error {
+	return s.Store.View(ctx, func(v store.View) error {
+		s.seen.View = v
+		return fn(s.seen)
+	})
+}
+
+func (v *countedView) Message(c store.PathwayCode, id store.MessageID) (*store.Message, error) {
+	v.messages++
+	return v.View.Message(c, id)
+}
+
+func (v *countedView) MessagesOfKey(c store.PathwayCode, key string, limit int) ([]store.MessageID, error) {
+	ids, err := v.View.MessagesOfKey(c, key, limit)
+	v.messages += len(ids)
+	return ids, err
 }

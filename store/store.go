@@ -236,7 +236,7 @@ type View interface {
 	MessagesByID(id string) ([]MessageRef, error)
 	// MessagesOfKey finds the messages of a pathway that have a key among
 	// their Message.Keys, newest first.
-	MessagesOfKey(code PathwayCode, key string) ([]MessageID, error)
+	MessagesOfKey(code PathwayCode, key string, limit int) ([]MessageID, error)
 	// Duplicate finds the message filed under the same fingerprint.
 	Duplicate(fingerprint [32]byte) (MessageRef, error)
 

@@ -188,11 +188,11 @@ func (t *tx) putRef(prefix []byte, ref store.MessageRef) error {
 }
 
 // MessagesOfKey implements [store.View].
-func (v *view) MessagesOfKey(c store.PathwayCode, key string) ([]store.MessageID, error) {
+func (v *view) MessagesOfKey(c store.PathwayCode, key string, limit int) ([]store.MessageID, error) {
 	prefix := v.keyLookup(c, key)
 	var out []store.MessageID
 	cur := v.bucket(bucketIDs).Cursor()
-	for k, row := cur.Seek(prefix); hasPrefix(k, prefix); k, row = cur.Next() {
+	for k, row := cur.Seek(prefix); hasPrefix(k, prefix) && (limit <= 0 || len(out) < limit); k, row = cur.Next() {
 		var ref store.MessageRef
 		if err := v.openOwned(bucketIDs, k, row, &ref); err != nil {
 			return nil, fmt.Errorf("looking up a key of %s: %w", c, err)

@@ -246,7 +246,7 @@ func (c *verifier) messageRow(code store.PathwayCode, k, row []byte) error {
 		}
 	}
 	for _, key := range m.Keys {
-		if list, err := c.v.MessagesOfKey(code, key); err != nil || !slices.Contains(list, m.ID) {
+		if list, err := c.v.MessagesOfKey(code, key, 0); err != nil || !slices.Contains(list, m.ID) {
 			return errors.Join(err, misfit)
 		}
 	}

@@ -119,7 +119,7 @@ func messageLookups(t *testing.T, b *bench) {
 }
 
 func ofKey(code store.PathwayCode, key string) func(store.View) ([]store.MessageID, error) {
-	return func(v store.View) ([]store.MessageID, error) { return v.MessagesOfKey(code, key) }
+	return func(v store.View) ([]store.MessageID, error) { return v.MessagesOfKey(code, key, 0) }
 }
 
 func copyLookups(_ *testing.T, b *bench) {
