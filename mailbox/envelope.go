@@ -107,7 +107,7 @@ const (
 	RefuseLongLine      RefusalReason = "long-line"         // 554 5.6.0
 	RefuseLoop          RefusalReason = "loop"              // 554 5.4.6
 	RefuseFull          RefusalReason = "full"              // 452 4.3.1
-	RefuseUnavailable   RefusalReason = "unavailable"       // 451 4.3.0
+	RefuseUnavailable   RefusalReason = "unavailable"       // 452 4.3.1
 	RefuseForeign       RefusalReason = "foreign"           // 550 5.7.1: not an address of the hub
 	RefuseInfected      RefusalReason = "infected"          // 554 5.7.1
 	RefuseUnscanned     RefusalReason = "antivirus-away"    // 451 4.3.0

@@ -86,7 +86,7 @@ var refusals = map[mailbox.RefusalReason]answer{
 	mailbox.RefuseLongLine:      {code: 554, enhanced: smtp.EnhancedCode{5, 6, 0}},
 	mailbox.RefuseLoop:          {code: 554, enhanced: smtp.EnhancedCode{5, 4, 6}},
 	mailbox.RefuseFull:          {code: 452, enhanced: smtp.EnhancedCode{4, 3, 1}},
-	mailbox.RefuseUnavailable:   {code: 451, enhanced: smtp.EnhancedCode{4, 3, 0}},
+	mailbox.RefuseUnavailable:   {code: 452, enhanced: smtp.EnhancedCode{4, 3, 1}},
 	mailbox.RefuseInfected:      {code: 554, enhanced: smtp.EnhancedCode{5, 7, 1}},
 	mailbox.RefuseUnscanned:     {code: 451, enhanced: smtp.EnhancedCode{4, 3, 0}},
 }

@@ -108,6 +108,7 @@ type Store struct {
 	torn   atomic.Bool // a page of the index is not what bbolt wrote: see fence.go
 	full   atomic.Bool // the last write failed for want of room
 	broken atomic.Bool // fault holds an error of a device
+	locked atomic.Bool // the last write found the file system read-only
 
 	stuck     bool         // a write transaction of bbolt could not be ended
 	indexFile *opened      // under db

@@ -202,6 +202,7 @@ func (s *Store) attempt(todo []*request, more bool) []*request {
 	}
 	if g.size > 0 {
 		s.full.Store(false)
+		s.locked.Store(false)
 	}
 	g.publish(ran)
 	for _, r := range ran {
@@ -252,6 +253,7 @@ func (s *Store) afterFailure(err error) {
 		s.fault = fault(err)
 		s.broken.Store(true)
 	default:
+		s.locked.Store(errors.Is(err, syscall.EROFS))
 		s.log.Error("store cannot write", "err", fault(err))
 	}
 	if s.o.failed != nil {

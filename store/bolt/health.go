@@ -14,6 +14,9 @@ const (
 	// HealthDevice: the disk gave an input/output error. Nothing is written until
 	// a restart.
 	HealthDevice Health = "device"
+	// HealthReadOnly: the last write found the file system read-only, as the
+	// kernel makes it after a fault. It goes on if that changes.
+	HealthReadOnly Health = "read-only"
 )
 
 var _ journal.Safe = HealthFull
@@ -28,6 +31,8 @@ func (s *Store) Health() Health {
 		return HealthTorn
 	case s.broken.Load():
 		return HealthDevice
+	case s.locked.Load():
+		return HealthReadOnly
 	case s.full.Load():
 		return HealthFull
 	}
