@@ -2,6 +2,7 @@ package outbound
 
 import (
 	"bytes"
+	"errors"
 	"io"
 	"log"
 	"net"
@@ -105,6 +106,55 @@ func TestBytesSurvive(t *testing.T) {
 			rt.Fatalf("sent %q: %+v", mail, out)
 		}
 	})
+}
+
+// FuzzStuffed: however the mail comes in pieces, what goes out is what the
+// obvious way makes of it, or nothing that ends.
+func FuzzStuffed(f *testing.F) {
+	for _, s := range []string{
+		"a\r\n", ".\r\n..\r\n\r\n.", "a\r\n.b\r\n", "\r\n.\r\n", "a\nb\r\n", "a\rb\r\n", "a\r\r\n", "a", "", "\n", "\r",
+		strings.Repeat(".\r\n", 40_000), strings.Repeat("x", 70_000) + "\r\n", strings.Repeat("\r\n", 33_000),
+	} {
+		f.Add([]byte(s), uint16(1), int8(0))
+		f.Add([]byte(s), uint16(50_000), int8(1))
+	}
+	f.Fuzz(func(t *testing.T, mail []byte, piece uint16, off int8) {
+		s := newStuffed(&mailbox.Outgoing{Size: int64(len(mail)) + int64(off), ReadCloser: io.NopCloser(&pieces{mail, max(1, int(piece))})})
+		defer s.release()
+		var sent []byte
+		var err error
+		for !s.ended && err == nil {
+			err = s.fill()
+			sent = append(sent, s.ready()...)
+		}
+		text := string(mail)
+		clean := strings.HasSuffix(text, "\r\n") && strings.Count(text, "\r") == strings.Count(text, "\r\n") && strings.Count(text, "\n") == strings.Count(text, "\r\n")
+		if !clean || off != 0 {
+			if err == nil || s.ended || clean && !errors.Is(err, ErrSize) || off == 0 && !errors.Is(err, ErrUnclean) {
+				t.Fatalf("%q (%d bytes off): %v", mail, off, err)
+			}
+			return
+		}
+		want := strings.ReplaceAll("\r\n"+text, "\r\n.", "\r\n..")[2:] + ".\r\n"
+		if err != nil || string(sent) != want {
+			t.Fatalf("%v\nsent %q\nwant %q", err, sent, want)
+		}
+	})
+}
+
+// pieces gives at most n bytes at a time.
+type pieces struct {
+	b []byte
+	n int
+}
+
+func (p *pieces) Read(b []byte) (int, error) {
+	if len(p.b) == 0 {
+		return 0, io.EOF
+	}
+	n := copy(b[:min(len(b), p.n)], p.b)
+	p.b = p.b[n:]
+	return n, nil
 }
 
 // FuzzReplies: whatever a peer says, it is one bounded reply or an error, and

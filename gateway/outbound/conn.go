@@ -27,10 +27,14 @@ type conn struct {
 	fence *fence
 	smtp  *smtp.Client
 	limit int64 // the peer's SIZE, 0: none announced
+	// Extensions that the peer offers.
+	sized, eightBit, dsn, pipelining bool
 
+	line   []byte    // commands being said
 	sent   int       // transactions so far
 	idle   time.Time // since when it is unused
 	closed func()    // called once, when it closes
+	lost   bool      // what the peer says next answers no question of ours
 	trust  int64     // of Relay.trusts, when it was opened
 	// client: the peer is an operator's submission server; silent: it asked for
 	// no login.
@@ -139,6 +143,11 @@ func (r *Relay) begin(ctx context.Context, w *wire, hop Hop, to Target) (*conn, 
 	if n, ok := c.smtp.MaxMessageSize(); ok {
 		c.limit = int64(n)
 	}
+	offers := func(keyword string) bool {
+		ok, _ := c.smtp.Extension(keyword)
+		return ok
+	}
+	c.sized, c.eightBit, c.dsn, c.pipelining = offers("SIZE"), offers("8BITMIME"), offers("DSN"), offers("PIPELINING")
 	if r.client != nil {
 		c.client = true
 		_, offered := c.smtp.Extension("AUTH")

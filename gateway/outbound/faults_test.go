@@ -53,6 +53,7 @@ func TestMisbehavingPeers(t *testing.T) {
 	var ops []*remote
 	for host := range 4 {
 		op := newOperator(t, func(conn, mail int) manners { return chance(host, conn, mail) })
+		op.pipelining = host%2 == 0
 		ops = append(ops, op)
 		route[fmt.Sprintf("h%d.example", host)] = op.addr()
 	}

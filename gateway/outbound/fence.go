@@ -35,11 +35,8 @@ const (
 type fence struct {
 	net.Conn
 	in   *bufio.Reader
-	next []byte // rest of the reply being read
-	// sevenBit takes BODY=8BITMIME off a MAIL command: go-smtp writes it to
-	// every peer that announces 8BITMIME, and such a peer must then convert or
-	// bounce (RFC 6152 §3) what another could have had as it is.
-	sevenBit bool
+	last []byte // reply read last
+	next []byte // what go-smtp has not read of it yet
 }
 
 func newFence(c net.Conn) *fence {
@@ -63,12 +60,6 @@ func (f *fence) Write(p []byte) (int, error) {
 	if f.in.Buffered() > 0 {
 		return 0, errAhead
 	}
-	if f.sevenBit {
-		if _, err := f.Conn.Write(bytes.Replace(p, []byte(" BODY=8BITMIME"), nil, 1)); err != nil {
-			return 0, err
-		}
-		return len(p), nil
-	}
 	return f.Conn.Write(p)
 }
 
@@ -78,9 +69,11 @@ func (f *fence) SetDeadline(time.Time) error      { return nil }
 func (f *fence) SetReadDeadline(time.Time) error  { return nil }
 func (f *fence) SetWriteDeadline(time.Time) error { return nil }
 
-// readReply reads the lines of one reply (RFC 5321 §4.2.1).
+// readReply reads the lines of one reply (RFC 5321 §4.2.1). They are good until
+// the next is read.
 func (f *fence) readReply() ([]byte, error) {
-	var reply []byte
+	reply := f.last[:0]
+	defer func() { f.last = reply }()
 	for range maxReplyLines {
 		line, err := f.in.ReadSlice('\n')
 		switch {
@@ -91,7 +84,7 @@ func (f *fence) readReply() ([]byte, error) {
 		case err != nil:
 			return nil, err
 		}
-		if len(line) < 4 || !digits(line[:3]) || bytes.IndexByte([]byte(" -\r\n"), line[3]) < 0 {
+		if len(line) < 4 || !digits(line[:3]) || strings.IndexByte(" -\r\n", line[3]) < 0 {
 			return nil, errNotReply
 		}
 		reply = append(reply, line...)
@@ -108,6 +101,10 @@ func (f *fence) reply() (code int, lines []string, err error) {
 	if err != nil {
 		return 0, nil, err
 	}
+	return parseReply(reply)
+}
+
+func parseReply(reply []byte) (code int, lines []string, err error) {
 	if code, err = strconv.Atoi(string(reply[:3])); err != nil {
 		return 0, nil, errNotReply
 	}
@@ -129,6 +126,23 @@ func (f *fence) expect(want int) (lines []string, err error) {
 		return nil, err
 	}
 	return lines, nil
+}
+
+// await reads a reply by hand; one that does not begin with want is an
+// *smtp.SMTPError.
+func (f *fence) await(want string) error {
+	reply, err := f.readReply()
+	if err != nil {
+		return err
+	}
+	if bytes.HasPrefix(reply, []byte(want)) {
+		return nil
+	}
+	code, lines, err := parseReply(reply)
+	if err != nil {
+		return err
+	}
+	return smtpError(code, lines)
 }
 
 // command sends a line by hand and reads its reply.
@@ -162,7 +176,7 @@ func (f *fence) replay(reply string) { f.next = []byte(reply) }
 
 func smtpError(code int, lines []string) *smtp.SMTPError {
 	e := &smtp.SMTPError{Code: code, Message: strings.Join(lines, "\n")}
-	first, rest, ok := strings.Cut(lines[0], " ")
+	first, _, ok := strings.Cut(lines[0], " ")
 	if parts := strings.Split(first, "."); len(parts) == 3 {
 		var ec smtp.EnhancedCode
 		for i, p := range parts {
@@ -173,8 +187,8 @@ func smtpError(code int, lines []string) *smtp.SMTPError {
 			ec[i] = n
 		}
 		e.EnhancedCode = ec
-		if ok {
-			e.Message = strings.Join(append([]string{rest}, lines[1:]...), "\n")
+		if ok { // it stands in every line (RFC 2034 §4)
+			e.Message = strings.ReplaceAll(strings.TrimPrefix(e.Message, first+" "), "\n"+first+" ", "\n")
 		}
 	}
 	return e

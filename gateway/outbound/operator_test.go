@@ -22,6 +22,8 @@ type remote struct {
 	tls     *tls.Config
 	// implicit: TLS begins with the first byte.
 	implicit bool
+	// pipelining is offered beside what the manners say.
+	pipelining bool
 
 	mu    sync.Mutex
 	conns int
@@ -50,6 +52,8 @@ type manners struct {
 	after  map[string]string // said on top, unasked, after the answer to a verb
 	hangUp string            // said in the middle of the mail, before closing
 	delay  time.Duration     // before the answer to the final dot
+	// obliging: DATA is taken although MAIL or RCPT was refused.
+	obliging bool
 	// login is the dialogue from AUTH on, lines "C: what must come" and "S: the
 	// answer" in turn.
 	login []string
@@ -149,6 +153,7 @@ type dialogue struct {
 	mails int
 	m     manners
 	now   taken
+	said  string // replies to MAIL and RCPT, their first digits
 }
 
 // answer says what the manners want at verb; false: the dialogue is over.
@@ -163,6 +168,7 @@ func (d *dialogue) answer(verb, usual string) bool {
 	if r, ok := d.m.reply[verb]; ok {
 		usual = r
 	}
+	d.said += usual[:min(1, len(usual))]
 	_, err := fmt.Fprintf(d.c, "%s\r\n%s", usual, d.m.after[verb])
 	return err == nil && !strings.HasPrefix(usual, "421")
 }
@@ -195,6 +201,9 @@ func (d *dialogue) command(line string) bool {
 		if offers == nil {
 			offers = []string{"SIZE 50000000", "8BITMIME", "DSN"}
 		}
+		if d.o.pipelining {
+			offers = append([]string{"PIPELINING"}, offers...)
+		}
 		if _, secured := d.c.(*tls.Conn); d.o.tls != nil && !secured {
 			offers = append([]string{"STARTTLS"}, offers...)
 		}
@@ -214,12 +223,15 @@ func (d *dialogue) command(line string) bool {
 	case "MAIL":
 		d.mails++
 		d.m = d.o.manners(d.n, d.mails)
-		d.now = taken{mail: line}
+		d.now, d.said = taken{mail: line}, ""
 		return d.answer("MAIL", "250 2.1.0 ok")
 	case "RCPT":
 		d.now.rcpt = line
 		return d.answer("RCPT", "250 2.1.5 ok")
 	case "DATA":
+		if d.said != "22" && !d.m.obliging {
+			return d.answer("NOBODY", "503 5.5.1 no recipient")
+		}
 		if !d.answer("DATA", "354 go on") || d.m.reply["DATA"] != "" {
 			return d.m.reply["DATA"] != ""
 		}

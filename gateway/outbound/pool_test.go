@@ -135,24 +135,31 @@ func TestFoundClosedAndDown(t *testing.T) {
 // TestRefusedOneByOne is defect S10 of the client library: one refused
 // recipient must not take the others with it, nor the connection.
 func TestRefusedOneByOne(t *testing.T) {
-	op := newOperator(t, func(_, mail int) manners { return on(mail%2 == 0, "RCPT", "550 5.1.1 no such box") })
-	q := newQueue()
-	for i := range 20 {
-		q.add(fmt.Sprintf("box%d@chu.example", i))
-	}
-	o := quick(q, toward{"chu.example": op.addr()})
-	o.PerPeer = 1
-	start(t, o)
-	q.all(t)
-	kinds := map[mailbox.OutcomeKind]int{}
-	for _, id := range q.order {
-		kinds[q.get(id).results[0].Kind]++
-	}
-	if kinds[mailbox.OutcomeSent] != 10 || kinds[mailbox.OutcomePermanent] != 10 || len(op.taken()) != 10 {
-		t.Errorf("outcomes %v, %d taken", kinds, len(op.taken()))
-	}
-	if n := op.connections(); n != 1 {
-		t.Errorf("%d connections", n)
+	for _, verb := range []string{"MAIL", "RCPT", "DATA", "DOT"} {
+		for _, pipelining := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s pipelining=%v", verb, pipelining), func(t *testing.T) {
+				op := newOperator(t, func(_, mail int) manners { return on(mail%2 == 0, verb, "550 5.1.1 no such box") })
+				op.pipelining = pipelining
+				q := newQueue()
+				for i := range 20 {
+					q.add(fmt.Sprintf("box%d@chu.example", i))
+				}
+				o := quick(q, toward{"chu.example": op.addr()})
+				o.PerPeer = 1
+				start(t, o)
+				q.all(t)
+				kinds := map[mailbox.OutcomeKind]int{}
+				for _, id := range q.order {
+					kinds[q.get(id).results[0].Kind]++
+				}
+				if kinds[mailbox.OutcomeSent] != 10 || kinds[mailbox.OutcomePermanent] != 10 || len(op.taken()) != 10 {
+					t.Errorf("outcomes %v, %d taken", kinds, len(op.taken()))
+				}
+				if n := op.connections(); n != 1 {
+					t.Errorf("%d connections", n)
+				}
+			})
+		}
 	}
 }
 

@@ -83,9 +83,10 @@ func TestDialogues(t *testing.T) {
 		"end garbage":       {at("DOT", "OK"), temporary, "protocol", 0, "", ""},
 		"text with control": {at("RCPT", "550 5.1.1 a\x07b\xffc"), permanent, "refused", 550, "5.1.1", "a b?c"},
 	} {
-		t.Run(name, func(t *testing.T) {
+		dialogue := func(t *testing.T, pipelining bool) {
 			t.Parallel()
 			op := newOperator(t, func(int, int) manners { return tt.m })
+			op.pipelining = pipelining
 			q := newQueue()
 			q.retry = func(int) time.Duration { return time.Hour }
 			id := q.add("roux@chu.example")
@@ -95,7 +96,12 @@ func TestDialogues(t *testing.T) {
 			}
 			start(t, o)
 			out := q.first(t, id)
-			if out.Kind != tt.kind || out.Reason != tt.reason || out.Code != tt.code || out.Enhanced != tt.status {
+			code, status := tt.code, tt.status
+			if pipelining && tt.m.after["MAIL"] != "" {
+				// What is said too much counts as the next answer: the last shows it.
+				code, status = 250, "2.1.5"
+			}
+			if out.Kind != tt.kind || out.Reason != tt.reason || out.Code != code || out.Enhanced != status {
 				t.Errorf("outcome %+v", out)
 			}
 			if tt.text != "" && out.Text != tt.text {
@@ -104,7 +110,9 @@ func TestDialogues(t *testing.T) {
 			if n := op.connections(); n != 1 {
 				t.Errorf("%d connections for one attempt", n)
 			}
-		})
+		}
+		t.Run(name, func(t *testing.T) { dialogue(t, false) })
+		t.Run(name+", pipelined", func(t *testing.T) { dialogue(t, true) })
 	}
 }
 

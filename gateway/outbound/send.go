@@ -4,9 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
-	"sync"
 	"time"
 
 	"github.com/emersion/go-smtp"
@@ -35,12 +33,9 @@ type verdict struct {
 	cause error
 }
 
-// buffers are for copying bodies.
-var buffers = sync.Pool{New: func() any { return new([32 << 10]byte) }}
-
 // send carries one mail over. Ending ctx cuts the connection; what had been
 // handed over until then decides what is recorded.
-func (c *conn) send(ctx context.Context, mail *mailbox.Outgoing, t Timeouts) verdict {
+func (c *conn) send(ctx context.Context, mail *mailbox.Outgoing, body *stuffed, t Timeouts) verdict {
 	if !sayable(mail.MailFrom) || mail.RcptTo == "" || !sayable(mail.RcptTo) {
 		return verdict{
 			Outcome: mailbox.Outcome{Kind: mailbox.OutcomePermanent, Reason: reasonAddress, Enhanced: "5.1.3", Text: errAddress.Error()},
@@ -53,29 +48,36 @@ func (c *conn) send(ctx context.Context, mail *mailbox.Outgoing, t Timeouts) ver
 			Text: fmt.Sprintf("the peer takes at most %d bytes", c.limit),
 		}}
 	}
+	if body.n == 0 { // not ready since a try on another connection
+		if err := body.fill(); err != nil {
+			f := &failure{stageBody, err}
+			return verdict{Outcome: f.outcome(), cause: err}
+		}
+	}
 	reused := c.sent > 0 || !c.idle.IsZero() // or pooled before it carried anything
 	c.sent++
 	stop := context.AfterFunc(ctx, func() { c.wire.Conn.Close() })
 	defer stop()
 
-	failed := c.transaction(mail, t)
+	failed := c.transaction(mail, body, t)
 	if failed == nil {
 		return verdict{Outcome: mailbox.Outcome{Kind: mailbox.OutcomeSent, Code: 250}}
 	}
 	if c.client && ownTrouble(failed, c.silent) {
 		failed.err = notLoggedIn{fmt.Errorf("sending as the operator's box: %w: %w", operator.ErrRefused, failed.err)}
 	}
-	v := verdict{Outcome: failed.outcome(), broken: broken(failed.err), cause: failed.err}
+	cut := broken(failed.err)
+	v := verdict{Outcome: failed.outcome(), broken: cut || c.lost, cause: failed.err}
 	if v.Kind == mailbox.OutcomeTooLarge {
 		v.Limit = c.limit
 	}
 	switch {
-	case reused && v.broken && failed.at == stageMail:
+	case reused && cut && failed.at == stageMail:
 		v.stale = true
-	case ctx.Err() != nil && v.broken && failed.at < stageEnd:
+	case ctx.Err() != nil && cut && failed.at < stageEnd:
 		// Without its final dot the peer must forget it (RFC 5321 §4.1.1.4).
 		v.Outcome = stopped()
-	case v.broken && v.Kind == mailbox.OutcomeTemporary && v.Reason != reasonStore:
+	case cut && v.Kind == mailbox.OutcomeTemporary && v.Reason != reasonStore:
 		v.strike = ctx.Err() == nil
 	}
 	if !v.broken && failed.at != stageEnd {
@@ -98,71 +100,45 @@ func stopped() mailbox.Outcome {
 	return mailbox.Outcome{Kind: mailbox.OutcomeNoAttempt, Reason: reasonStopped}
 }
 
-// reset ends a transaction that the peer refused half-way. go-smtp then says
-// EHLO again before the next MAIL.
+// reset ends a transaction that the peer refused half-way.
 func (c *conn) reset(t Timeouts, v *verdict) {
 	c.wire.allow(t.Command, t.Command)
-	if err := c.smtp.Reset(); err != nil {
+	if _, err := c.fence.command("RSET", 250); err != nil {
 		v.broken = true
 	}
 }
 
-// transaction says MAIL, RCPT, DATA and the mail. Each is driven by hand: the
-// client's SendMail has no deadlines and does not tell where it failed.
-func (c *conn) transaction(mail *mailbox.Outgoing, t Timeouts) *failure {
+// transaction says MAIL, RCPT, DATA and the mail.
+func (c *conn) transaction(mail *mailbox.Outgoing, body *stuffed, t Timeouts) *failure {
 	c.wire.cap = time.Now().Add(t.Attempt)
 	defer func() { c.wire.cap = time.Time{} }()
 
-	c.wire.allow(t.Command, t.Command)
-	c.fence.sevenBit = !mail.EightBit
-	err := c.smtp.Mail(string(mail.MailFrom), &smtp.MailOptions{
-		Size:       mail.Size,
-		EnvelopeID: mail.EnvID,
-		// A bounce must not carry the mail back: its header tells the delivery.
-		Return: smtp.DSNReturnHeaders,
-	})
-	c.fence.sevenBit = false
-	if err != nil {
-		return &failure{stageMail, err}
-	}
-	c.wire.allow(t.Command, t.Command)
-	if err := c.smtp.Rcpt(string(mail.RcptTo), nil); err != nil {
-		return &failure{stageRcpt, err}
-	}
-	c.wire.allow(t.Command, t.Command)
-	data, err := c.smtp.Data()
-	if err != nil {
-		return &failure{stageData, err}
+	if failed := c.envelope(mail, t); failed != nil {
+		return failed
 	}
 	c.wire.allow(t.body(mail.Size), t.Block)
-	if err := c.body(data, mail, t); err != nil {
+	if err := c.body(body, t); err != nil {
 		return &failure{stageBody, err}
 	}
 	c.wire.allow(t.End, t.End)
-	if _, err := data.CloseWithResponse(); err != nil {
+	if err := c.fence.await("250"); err != nil {
 		return &failure{stageEnd, err}
 	}
 	return nil
 }
 
-// body writes the bytes. An error leaves the mail without its final dot; the
-// connection is of no more use.
-func (c *conn) body(w io.Writer, mail *mailbox.Outgoing, t Timeouts) error {
-	buf := buffers.Get().(*[32 << 10]byte)
-	defer buffers.Put(buf)
-	r := &canonical{r: mail, left: mail.Size}
+// body writes the bytes and the final dot. An error leaves the mail without it;
+// the connection is of no more use.
+func (c *conn) body(s *stuffed, t Timeouts) error {
 	for {
-		n, err := r.Read(buf[:])
-		if n > 0 {
-			if _, err := w.Write(buf[:n]); err != nil {
-				return c.lastWords(err, t)
-			}
+		if _, err := c.fence.Write(s.ready()); err != nil {
+			return c.lastWords(err, t)
 		}
-		switch {
-		case err == io.EOF:
+		if s.ended {
 			return nil
-		case err != nil:
-			return unreadable{fmt.Errorf("reading the mail: %w", err)}
+		}
+		if err := s.fill(); err != nil {
+			return err
 		}
 	}
 }

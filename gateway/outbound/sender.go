@@ -110,6 +110,8 @@ func (s *sender) try(job mailbox.Job) (v verdict, failed *failure) {
 		return verdict{Outcome: f.outcome(), cause: f.err}, nil
 	}
 	defer mail.Close()
+	body := newStuffed(mail)
+	defer body.release()
 	if s.c == nil { // the last attempt cost the connection
 		if failed := s.connect(true); failed != nil {
 			return verdict{}, failed
@@ -117,7 +119,7 @@ func (s *sender) try(job mailbox.Job) (v verdict, failed *failure) {
 	}
 	for {
 		start := time.Now()
-		v := s.c.send(s.hard, mail, r.o.Timeouts)
+		v := s.c.send(s.hard, mail, body, r.o.Timeouts)
 		v.took = time.Since(start)
 		switch {
 		case v.broken:
