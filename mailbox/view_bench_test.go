@@ -101,7 +101,7 @@ func BenchmarkViewOfMany(b *testing.B) {
 		uids := uidsOf(t)[:10_000]
 		for b.Loop() {
 			n := 0
-			if err := f.Each(ctx, uids, func(uint32, *folder.Shown) error { n++; return nil }); err != nil || n != len(uids) {
+			if err := f.Each(ctx, uids, folder.Fields, func(uint32, *folder.Shown) error { n++; return nil }); err != nil || n != len(uids) {
 				b.Fatal(n, err)
 			}
 		}

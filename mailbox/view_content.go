@@ -49,21 +49,22 @@ func (o *opened) contentAt(g *gate, uid uint32) (*content, store.MessageRef, err
 		c, err := o.sheetContent(uid)
 		return c, ref, err
 	case kindPrivate:
-		e, err := g.v.Entry(o.r.a.ID, o.private, uid)
-		if errors.Is(err, store.ErrNotFound) {
-			return nil, ref, errGone
+		var in entries
+		if err := in.begin(o, g.v); err != nil {
+			return nil, ref, err
 		}
+		k, err := in.kept(i, uid)
 		if err != nil {
 			return nil, ref, err
 		}
-		if e.Mail != "" {
-			m, err := g.v.Mail(o.r.a.ID, e.Mail)
+		if k.mail != "" {
+			m, err := g.v.Mail(o.r.a.ID, k.mail)
 			if err != nil {
 				return nil, ref, err
 			}
 			return &content{blob: m.Blob, shown: letter.Shown{Spans: []letter.Span{{End: m.Blob.Size}}, Size: m.Blob.Size}}, ref, nil
 		}
-		ref = e.Of
+		ref = *k.of
 	default:
 		ref = store.MessageRef{Pathway: o.page.of[i].Pathway, Message: o.page.of[i].ID}
 	}

@@ -13,12 +13,68 @@ import (
 // Tables of private folders. A pathway's message in one is a reference: it is
 // there as long as its pathway lets it be seen.
 
-// privatePages are the pages of a private folder and what they are made of.
+// privatePage is the page of a private folder and what it is made of.
 type privatePage struct {
 	page
-	all  []folder.Row                // whether or not they may be seen now
-	refs map[uint32]store.MessageRef // those that are references
-	at   uint64                      // modseq of the folder
+	all     []folder.Row // whether or not they may be seen now
+	allKept []kept       // row by row
+	refs    int          // of them, references
+	at      uint64       // modseq of the folder
+}
+
+// kept is what a row of a private folder stands for.
+type kept struct {
+	saved int64 // seconds since 1970
+	mail  store.MailID
+	of    *store.MessageRef // a pathway's message, if mail is empty
+}
+
+func keptOf(e *store.Entry) kept {
+	k := kept{saved: e.Saved, mail: e.Mail}
+	if e.Mail == "" {
+		k.of = &e.Of
+	}
+	return k
+}
+
+// entries tells on a snapshot what the rows of a page stand for.
+type entries struct {
+	o      *opened
+	v      store.View
+	stands bool // the folder is as it was when the page was made
+}
+
+// begin takes a snapshot.
+func (n *entries) begin(o *opened, v store.View) error {
+	n.o, n.v, n.stands = o, v, false
+	if o.kind != kindPrivate || o.page == nil {
+		return nil
+	}
+	f, err := v.Folder(o.r.a.ID, o.private)
+	if errors.Is(err, store.ErrNotFound) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("reading a folder: %w", err)
+	}
+	n.stands = !f.Dropped && f.HighestModSeq == o.page.at
+	return nil
+}
+
+// kept gives what row i, of that UID, stands for; errGone if it is there no
+// longer.
+func (n *entries) kept(i int, uid uint32) (kept, error) {
+	if n.stands {
+		return n.o.page.kept[i], nil
+	}
+	e, err := n.v.Entry(n.o.r.a.ID, n.o.private, uid)
+	if errors.Is(err, store.ErrNotFound) {
+		return kept{}, errGone
+	}
+	if err != nil {
+		return kept{}, fmt.Errorf("reading an entry: %w", err)
+	}
+	return keptOf(e), nil
 }
 
 // privateKey is the key of a folder among a desk's tables.
@@ -46,6 +102,7 @@ func (r *Reader) privatePage(ctx context.Context, id store.FolderID) (*tables, e
 	}
 	last := r.desk.private[id]
 	var now *privatePage
+	var delta *folder.Delta // known where messages only came
 	err := r.h.view(ctx, func(v store.View) error {
 		f, err := v.Folder(r.a.ID, id)
 		if err == nil && f.Dropped || errors.Is(err, store.ErrNotFound) {
@@ -54,11 +111,11 @@ func (r *Reader) privatePage(ctx context.Context, id store.FolderID) (*tables, e
 		if err != nil {
 			return err
 		}
-		if last != nil && last.at == f.HighestModSeq && len(last.refs) == 0 {
+		if last != nil && last.at == f.HighestModSeq && last.refs == 0 {
 			now = last
 			return nil
 		}
-		now, err = r.follow(v, f, last)
+		now, delta, err = r.follow(v, f, last)
 		return err
 	})
 	if err != nil {
@@ -71,65 +128,96 @@ func (r *Reader) privatePage(ctx context.Context, id store.FolderID) (*tables, e
 	if now == last {
 		return t, nil
 	}
-	gone, err := r.unseen(ctx, now)
-	if err != nil {
-		return nil, err
-	}
-	if last != nil && now.at == last.at && len(gone) == len(last.all)-len(last.Rows) && sameGone(last, gone) {
-		return t, nil
-	}
-	now.Rows = now.all
-	if len(gone) > 0 {
-		now.Rows = slices.DeleteFunc(slices.Clone(now.all), func(row folder.Row) bool { return gone[row.UID] })
-		now.HighestModSeq++ // something may have gone with no change in here
-	}
-	words := map[string]bool{}
-	for i := range now.Rows {
-		now.count(&now.Rows[i])
-		for _, w := range now.Rows[i].Flags.Keywords {
-			words[w] = true
+	if delta == nil {
+		gone, err := r.unseen(ctx, now)
+		if err != nil {
+			return nil, err
 		}
+		if last != nil && now.at == last.at && len(gone) == len(last.all)-len(last.Rows) && sameGone(last, gone) {
+			return t, nil
+		}
+		now.fill(gone)
 	}
-	now.Keywords = keywordsOf(words)
-	t.turn(&now.page, nil)
+	t.turn(&now.page, delta)
 	r.desk.tables[privateKey(id)], r.desk.private[id] = t, now
 	return t, nil
 }
 
+// fill makes the table of what may be seen.
+func (p *privatePage) fill(gone map[uint32]bool) {
+	p.Rows, p.kept = p.all, p.allKept
+	if len(gone) > 0 {
+		p.Rows, p.kept = nil, nil
+		for i := range p.all {
+			if !gone[p.all[i].UID] {
+				p.Rows, p.kept = append(p.Rows, p.all[i]), append(p.kept, p.allKept[i])
+			}
+		}
+		p.HighestModSeq++ // something may have gone with no change in here
+	}
+	words := map[string]bool{}
+	for i := range p.Rows {
+		p.count(&p.Rows[i])
+		for _, w := range p.Rows[i].Flags.Keywords {
+			words[w] = true
+		}
+	}
+	p.Keywords = keywordsOf(words)
+}
+
 // follow makes a page of the last one and what changed since; without one, of
-// all there is.
-func (r *Reader) follow(v store.View, f *store.Folder, last *privatePage) (*privatePage, error) {
-	now := &privatePage{at: f.HighestModSeq, refs: map[uint32]store.MessageRef{}}
+// all there is. Where messages of one's own came and nothing else happened, the
+// page is whole, at the cost of those, and delta says what came.
+func (r *Reader) follow(v store.View, f *store.Folder, last *privatePage) (now *privatePage, delta *folder.Delta, err error) {
+	now = &privatePage{}
+	now.at = f.HighestModSeq
 	now.State = folder.State{UIDValidity: f.UIDValidity, UIDNext: f.UIDNext, HighestModSeq: f.HighestModSeq}
 	after := uint32(0)
+	grown := false
 	if last != nil {
-		for uid, ref := range last.refs {
-			now.refs[uid] = ref
-		}
-		now.all = last.all
+		now.all, now.allKept, now.refs = last.all, last.allKept, last.refs
 		if n := len(last.all); n > 0 {
 			after = last.all[n-1].UID
 		}
 		changes, err := v.EntryChanges(r.a.ID, f.ID, last.at)
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
+		grown = len(changes) == 0 && last.UIDValidity == f.UIDValidity
 		if err := r.apply(v, f.ID, now, changes); err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 	}
 	added, err := v.Entries(r.a.ID, f.ID, after, 0)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	for i := range added {
 		e := &added[i]
-		now.all = append(now.all, entryRow(e))
+		now.all, now.allKept = append(now.all, entryRow(e)), append(now.allKept, keptOf(e))
 		if e.Mail == "" {
-			now.refs[e.UID] = e.Of
+			now.refs++
 		}
 	}
-	return now, nil
+	if !grown || now.refs > 0 {
+		return now, nil, nil
+	}
+	now.Rows, now.kept = now.all, now.allKept
+	now.Keywords = last.Keywords
+	now.Messages, now.Unseen, now.Deleted, now.Size = last.Messages, last.Unseen, last.Deleted, last.Size
+	now.LastUID, now.LastModSeq = last.LastUID, last.LastModSeq
+	delta = &folder.Delta{}
+	for i := len(last.all); i < len(now.all); i++ {
+		row := &now.all[i]
+		now.count(row)
+		delta.Added = append(delta.Added, row.UID)
+		for _, w := range row.Flags.Keywords {
+			if !slices.Contains(now.Keywords, w) {
+				now.Keywords = append(slices.Clip(now.Keywords), w)
+			}
+		}
+	}
+	return now, delta, nil
 }
 
 // apply brings the rows that were there up to date, in a copy.
@@ -142,7 +230,7 @@ func (r *Reader) apply(v store.View, id store.FolderID, now *privatePage, change
 			continue // came and changed since: it is among the added
 		}
 		if !cloned {
-			now.all, cloned = slices.Clone(now.all), true
+			now.all, now.allKept, cloned = slices.Clone(now.all), slices.Clone(now.allKept), true
 		}
 		if c.Gone {
 			if gone == nil {
@@ -157,12 +245,20 @@ func (r *Reader) apply(v store.View, id store.FolderID, now *privatePage, change
 		}
 		now.all[i] = entryRow(e)
 	}
-	if gone != nil {
-		now.all = slices.DeleteFunc(now.all, func(row folder.Row) bool { return gone[row.UID] })
-		for uid := range gone {
-			delete(now.refs, uid)
+	if gone == nil {
+		return nil
+	}
+	kept := 0
+	for i := range now.all {
+		switch {
+		case !gone[now.all[i].UID]:
+			now.all[kept], now.allKept[kept] = now.all[i], now.allKept[i]
+			kept++
+		case now.allKept[i].of != nil:
+			now.refs--
 		}
 	}
+	now.all, now.allKept = now.all[:kept], now.allKept[:kept]
 	return nil
 }
 
@@ -175,7 +271,7 @@ func entryRow(e *store.Entry) folder.Row {
 
 // unseen are the references that may not be seen now.
 func (r *Reader) unseen(ctx context.Context, p *privatePage) (map[uint32]bool, error) {
-	if len(p.refs) == 0 {
+	if p.refs == 0 {
 		return nil, nil
 	}
 	sources, err := r.sources(ctx, "")
@@ -189,9 +285,9 @@ func (r *Reader) unseen(ctx context.Context, p *privatePage) (map[uint32]bool, e
 		}
 	}
 	gone := map[uint32]bool{}
-	for uid, ref := range p.refs {
-		if !may[ref.Message] {
-			gone[uid] = true
+	for i := range p.all {
+		if of := p.allKept[i].of; of != nil && !may[of.Message] {
+			gone[p.all[i].UID] = true
 		}
 	}
 	return gone, nil
@@ -202,8 +298,8 @@ func sameGone(last *privatePage, gone map[uint32]bool) bool {
 	for i := range last.Rows {
 		shown[last.Rows[i].UID] = true
 	}
-	for uid := range last.refs {
-		if shown[uid] == gone[uid] {
+	for i := range last.all {
+		if uid := last.all[i].UID; last.allKept[i].of != nil && shown[uid] == gone[uid] {
 			return false
 		}
 	}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/relais-sante/relais/mailbox/folder"
+	"github.com/relais-sante/relais/mailbox/letter"
 	"github.com/relais-sante/relais/store"
 )
 
@@ -18,24 +19,31 @@ import (
 
 // reads are the pathways' messages read since the last Settle.
 type reads struct {
-	listed, opened []store.MessageRef
+	listed []*store.Message
+	opened []store.MessageRef
 }
 
 // Settle implements [folder.Folder].
 func (o *opened) Settle(ctx context.Context) error {
 	by := o.r.a.actor(o.r.where)
-	// What was opened needs no second record for having been listed.
-	open := map[store.MessageRef]bool{}
-	for _, ref := range o.reads.opened {
-		open[ref] = true
-	}
-	listed := slices.DeleteFunc(o.reads.listed, func(ref store.MessageRef) bool { return open[ref] })
 	if err := o.r.h.TraceReads(ctx, by, ReadOpened, o.reads.opened); err != nil {
 		return err
+	}
+	// What was opened needs no second record for having been listed.
+	open := map[store.MessageID]bool{}
+	for i := range o.reads.opened {
+		open[o.reads.opened[i].Message] = true
+	}
+	listed := make([]store.MessageRef, 0, len(o.reads.listed))
+	for _, m := range o.reads.listed {
+		if !open[m.ID] {
+			listed = append(listed, store.MessageRef{Pathway: m.Pathway, Message: m.ID})
+		}
 	}
 	if err := o.r.h.TraceReads(ctx, by, ReadListed, listed); err != nil {
 		return err
 	}
+	clear(o.reads.listed) // messages are not kept for having been read once
 	o.reads.listed, o.reads.opened = o.reads.listed[:0], o.reads.opened[:0]
 	return nil
 }
@@ -124,124 +132,209 @@ func (g *gate) source(code store.PathwayCode) (*source, error) {
 // eachBatch bounds how long one snapshot is held for Each.
 const eachBatch = 256
 
-// found is one message made ready while a snapshot is held.
-type found struct {
-	uid   uint32
-	shown folder.Shown
-}
-
 // Each implements [folder.Folder].
-func (o *opened) Each(ctx context.Context, uids []uint32, fn func(uid uint32, m *folder.Shown) error) error {
+func (o *opened) Each(ctx context.Context, uids []uint32, depth folder.Depth, fn func(uid uint32, m *folder.Shown) error) error {
+	e := &each{o: o, depth: depth, fn: fn}
 	for batch := range slices.Chunk(uids, eachBatch) {
-		var ready []found
-		err := o.r.h.view(ctx, func(v store.View) error {
-			ready = ready[:0]
-			g := &gate{r: o.r, v: v, page: o.page}
-			for _, uid := range batch {
-				one, err := o.index(g, uid)
-				if errors.Is(err, errGone) {
-					continue
-				}
-				if err != nil {
-					return err
-				}
-				ready = append(ready, one)
-			}
-			return nil
-		})
+		err := o.r.h.view(ctx, func(v store.View) error { return e.batch(v, batch) })
+		if e.stopped != nil {
+			return e.stopped
+		}
 		if err != nil {
 			return fmt.Errorf("reading indexes: %w", err)
-		}
-		for i := range ready {
-			if err := fn(ready[i].uid, &ready[i].shown); err != nil {
-				return err
-			}
 		}
 	}
 	return nil
 }
 
-// index makes one message ready; errGone if it is not there for the reader.
-func (o *opened) index(g *gate, uid uint32) (found, error) {
+// each is one call of Each. What it gives is made in the same place over and
+// over.
+type each struct {
+	o       *opened
+	depth   folder.Depth
+	fn      func(uid uint32, m *folder.Shown) error
+	stopped error // what fn returned
+	entries entries
+
+	run   []readable // messages of one pathway, or mails, that follow each other
+	seqs  []uint64
+	mails []store.MailID
+
+	stored letter.Index // as received
+	index  letter.Index
+	shown  folder.Shown
+	refs   []string
+	root   string // of a conversation, and its name
+	thread string
+}
+
+// readable is a message that may be read now.
+type readable struct {
+	uid   uint32
+	m     *store.Message // of a pathway
+	s     *source
+	mail  store.MailID // or private
+	saved int64        // 0: when it was received
+}
+
+// together reports whether b is read in one go with a.
+func (a *readable) together(b *readable) bool { return a.s == b.s && (a.mail == "") == (b.mail == "") }
+
+// batch gives the messages of some UIDs, on one snapshot.
+func (e *each) batch(v store.View, uids []uint32) error {
+	o := e.o
+	g := &gate{r: o.r, v: v, page: o.page}
+	if err := e.entries.begin(o, v); err != nil {
+		return err
+	}
+	e.run = e.run[:0]
+	for _, uid := range uids {
+		if o.kind == kindSheet {
+			if err := e.sheet(uid); err != nil && !errors.Is(err, errGone) {
+				return err
+			}
+			continue
+		}
+		one, err := o.stand(g, &e.entries, uid)
+		if errors.Is(err, errGone) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		if n := len(e.run); n > 0 && !e.run[n-1].together(&one) {
+			if err := e.give(v); err != nil {
+				return err
+			}
+		}
+		e.run = append(e.run, one)
+	}
+	return e.give(v)
+}
+
+// stand finds a message that may be read; errGone if it is not there for the
+// reader.
+func (o *opened) stand(g *gate, in *entries, uid uint32) (readable, error) {
 	i, ok := o.row(uid)
 	if !ok {
-		return found{}, errGone
+		return readable{}, errGone
 	}
-	if o.kind == kindSheet {
-		return o.sheetIndex(uid)
-	}
-	var m *store.Message
-	var s *source
+	one := readable{uid: uid}
 	var err error
-	saved := time.Time{}
 	if o.kind == kindPrivate {
-		e, err := g.v.Entry(o.r.a.ID, o.private, uid)
-		if errors.Is(err, store.ErrNotFound) {
-			return found{}, errGone
-		}
+		k, err := in.kept(i, uid)
 		if err != nil {
-			return found{}, err
+			return one, err
 		}
-		saved = time.Unix(e.Saved, 0)
-		if e.Mail != "" {
-			return o.mailIndex(g, uid, e)
+		if one.saved, one.mail = k.saved, k.mail; k.mail != "" {
+			return one, nil
 		}
-		if m, s, err = g.admit(e.Of); err != nil {
-			return found{}, err
+		one.m, one.s, err = g.admit(*k.of)
+		return one, err
+	}
+	one.m = o.page.of[i]
+	var stands bool
+	if one.s, stands, err = g.listed(one.m); err == nil && !stands {
+		one.m, one.s, err = g.admit(store.MessageRef{Pathway: one.m.Pathway, Message: one.m.ID})
+	}
+	return one, err
+}
+
+// give gives the messages of the run, and ends it.
+func (e *each) give(v store.View) error {
+	run := e.run
+	e.run = e.run[:0]
+	if len(run) == 0 {
+		return nil
+	}
+	if run[0].mail != "" {
+		e.mails = e.mails[:0]
+		for i := range run {
+			e.mails = append(e.mails, run[i].mail)
+		}
+		return v.MailIndexes(e.o.r.a.ID, e.mails, func(i int, stored []byte) error { return e.mail(&run[i], stored) })
+	}
+	e.seqs = e.seqs[:0]
+	for i := range run {
+		e.seqs = append(e.seqs, run[i].m.Seq)
+	}
+	address, _ := e.o.r.h.publicAddress(run[0].s.p)
+	lined := letter.Shown{Line: letter.ReplyLine(address)}
+	return v.Indexes(run[0].m.Pathway, e.seqs, func(i int, stored []byte) error { return e.message(&run[i], &lined, stored) })
+}
+
+// message gives a pathway's message.
+func (e *each) message(one *readable, lined *letter.Shown, stored []byte) error {
+	m := one.m
+	x := &e.index
+	if e.depth == folder.Fields {
+		if err := decodeFields(stored, &e.stored); err != nil {
+			return err
+		}
+		e.index.Size = m.Shown
+		e.index.Fields, _ = lined.Fields(e.index.Fields[:0], e.stored.Fields)
+	} else {
+		idx, err := decodeIndex(stored)
+		if err != nil {
+			return err
+		}
+		shown := e.o.r.h.shownAs(one.s.p, idx)
+		x = shown.IndexOf(idx)
+	}
+	if m.Root != e.root || e.thread == "" {
+		e.root, e.thread = m.Root, threadID(m)
+	}
+	e.shown = folder.Shown{Index: x, EmailID: "M" + string(m.ID), ThreadID: e.thread, Saved: m.Received, ID: m.RFCID}
+	if one.saved != 0 {
+		e.shown.Saved = time.Unix(one.saved, 0)
+	}
+	if m.Root != m.RFCID {
+		e.refs = append(append(e.refs[:0], m.Root), m.References...)
+		e.shown.References = e.refs
+	}
+	e.o.reads.listed = append(e.o.reads.listed, m)
+	return e.tell(one.uid)
+}
+
+// mail gives a private message.
+func (e *each) mail(one *readable, stored []byte) error {
+	x := &e.index
+	if e.depth == folder.Fields {
+		if err := decodeFields(stored, x); err != nil {
+			return err
 		}
 	} else {
-		m = o.page.of[i]
-		var stands bool
-		if s, stands, err = g.listed(m); err == nil && !stands {
-			m, s, err = g.admit(store.MessageRef{Pathway: m.Pathway, Message: m.ID})
-		}
-		if err != nil {
-			return found{}, err
+		var err error
+		if x, err = decodeIndex(stored); err != nil {
+			return err
 		}
 	}
-	if saved.IsZero() {
-		saved = m.Received
+	env := &x.Envelope
+	refs := env.References
+	if len(refs) == 0 && len(env.InReplyTo) > 0 {
+		refs = env.InReplyTo[:1]
 	}
-	b, err := g.v.Index(m.Pathway, m.ID)
-	if err != nil {
-		return found{}, fmt.Errorf("reading the index of %s: %w", m.ID, err)
+	e.shown = folder.Shown{Index: x, EmailID: "M" + string(one.mail), Saved: time.Unix(one.saved, 0), ID: env.MessageID, References: refs}
+	return e.tell(one.uid)
+}
+
+func (e *each) sheet(uid uint32) (err error) {
+	if _, ok := e.o.row(uid); !ok {
+		return errGone
 	}
-	idx, err := decodeIndex(b)
-	if err != nil {
-		return found{}, err
+	if e.shown, err = e.o.sheetIndex(uid); err != nil {
+		return err
 	}
-	shown := o.r.h.shownAs(s.p, idx)
-	o.reads.listed = append(o.reads.listed, store.MessageRef{Pathway: m.Pathway, Message: m.ID})
-	out := found{uid: uid, shown: folder.Shown{
-		Index: shown.IndexOf(idx), EmailID: "M" + string(m.ID), ThreadID: threadID(m), Saved: saved, ID: m.RFCID,
-	}}
-	if m.Root != m.RFCID {
-		out.shown.References = append([]string{m.Root}, m.References...)
-	}
-	return out, nil
+	return e.tell(uid)
+}
+
+func (e *each) tell(uid uint32) error {
+	e.stopped = e.fn(uid, &e.shown)
+	return e.stopped
 }
 
 // threadID names a conversation (RFC 8474 §5.2): letters and digits only.
 func threadID(m *store.Message) string {
 	sum := sha256.Sum256([]byte(m.Root))
 	return "T" + hex.EncodeToString(sum[:10])
-}
-
-func (o *opened) mailIndex(g *gate, uid uint32, e *store.Entry) (found, error) {
-	b, err := g.v.MailIndex(o.r.a.ID, e.Mail)
-	if err != nil {
-		return found{}, err
-	}
-	idx, err := decodeIndex(b)
-	if err != nil {
-		return found{}, err
-	}
-	env := &idx.Envelope
-	refs := env.References
-	if len(refs) == 0 && len(env.InReplyTo) > 0 {
-		refs = env.InReplyTo[:1]
-	}
-	return found{uid: uid, shown: folder.Shown{
-		Index: idx, EmailID: "M" + string(e.Mail), Saved: time.Unix(e.Saved, 0), ID: env.MessageID, References: refs,
-	}}, nil
 }

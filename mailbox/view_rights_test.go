@@ -365,7 +365,7 @@ func (w *world) claimable(rt *rapid.T) []store.Delivery {
 // idOf finds which message a content is.
 func (w *world) idOf(rt *rapid.T, f folder.Folder, uids []uint32) []string {
 	var out []string
-	err := f.Each(context.Background(), uids, func(_ uint32, m *folder.Shown) error {
+	err := f.Each(context.Background(), uids, folder.Whole, func(_ uint32, m *folder.Shown) error {
 		out = append(out, strings.TrimPrefix(m.EmailID, "M"))
 		return nil
 	})

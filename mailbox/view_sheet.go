@@ -148,21 +148,21 @@ func (o *opened) sheetText(uid uint32) ([]byte, error) {
 	return nil, errGone
 }
 
-func (o *opened) sheetIndex(uid uint32) (found, error) {
+func (o *opened) sheetIndex(uid uint32) (folder.Shown, error) {
 	b, err := o.sheetText(uid)
 	if err != nil {
-		return found{}, err
+		return folder.Shown{}, err
 	}
 	reading, err := letter.Read(strings.NewReader(string(b)), letter.Limits{})
 	if err != nil {
-		return found{}, fmt.Errorf("reading a relay sheet: %w", err)
+		return folder.Shown{}, fmt.Errorf("reading a relay sheet: %w", err)
 	}
 	sum := sha256.Sum256(b)
 	env := &reading.Index.Envelope
 	o.reads.opened = append(o.reads.opened, store.MessageRef{Pathway: o.view.code})
-	return found{uid: uid, shown: folder.Shown{
+	return folder.Shown{
 		Index: reading.Index, EmailID: fmt.Sprintf("S%x", sum[:12]), Saved: env.Date, ID: env.MessageID, References: env.References,
-	}}, nil
+	}, nil
 }
 
 func (o *opened) sheetContent(uid uint32) (*content, error) {

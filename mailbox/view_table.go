@@ -20,6 +20,8 @@ import (
 type page struct {
 	folder.Table
 	of    []*store.Message // shared folders
+	kept  []kept           // private ones
+	at    uint64           // modseq of a private folder
 	basis basis
 }
 

@@ -6,11 +6,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/relais-sante/relais/mailbox/folder"
+	"github.com/relais-sante/relais/mailbox/letter"
 	"github.com/relais-sante/relais/store"
 )
 
@@ -88,7 +91,18 @@ func subjects(t testing.TB, f folder.Folder, table *folder.Table) string {
 		uids = append(uids, row.UID)
 	}
 	var out []string
-	err := f.Each(context.Background(), uids, func(uid uint32, m *folder.Shown) error {
+	fields := map[uint32][]letter.Field{}
+	err := f.Each(context.Background(), uids, folder.Fields, func(uid uint32, m *folder.Shown) error {
+		fields[uid] = slices.Clone(m.Index.Fields)
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = f.Each(context.Background(), uids, folder.Whole, func(uid uint32, m *folder.Shown) error {
+		if !reflect.DeepEqual(m.Index.Fields, fields[uid]) {
+			t.Errorf("fields %v when they are asked for alone, else %v", fields[uid], m.Index.Fields)
+		}
 		i, _ := table.Find(uid)
 		if m.Index.Size != table.Rows[i].Size {
 			t.Errorf("index says %d bytes, the table %d", m.Index.Size, table.Rows[i].Size)
@@ -230,7 +244,7 @@ func TestViewFollowsRights(t *testing.T) {
 					t.Fatal("not woken")
 				}
 			}
-			if err := inbox.Each(t.Context(), []uint32{uid}, func(uint32, *folder.Shown) error { return errors.New("shown") }); err != nil {
+			if err := inbox.Each(t.Context(), []uint32{uid}, folder.Whole, func(uint32, *folder.Shown) error { return errors.New("shown") }); err != nil {
 				t.Errorf("a listing made before shows it: %v", err)
 			}
 			if _, err := inbox.Content(t.Context(), uid); !errors.Is(err, folder.ErrGone) {

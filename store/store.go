@@ -230,6 +230,12 @@ type View interface {
 	Locate(MessageID) (PathwayCode, error)
 	// Index is the letter index stored with a message, opaque here.
 	Index(PathwayCode, MessageID) ([]byte, error)
+	// Indexes gives the indexes of many messages of a pathway, by their places
+	// in its thread (Message.Seq), best in order; places that hold none are
+	// passed over. fn gets which of seqs it is, and bytes that are valid until
+	// it returns. It must not wait. An error of fn ends it and is returned as it
+	// is.
+	Indexes(code PathwayCode, seqs []uint64, fn func(i int, index []byte) error) error
 	// MessagesByID finds messages that are, or were sent on, under an RFC 5322
 	// Message-ID (without brackets), newest first, over all pathways. A copy
 	// that went out under one of the message's own ids adds nothing.
@@ -269,6 +275,8 @@ type View interface {
 	Mail(AccountID, MailID) (*Mail, error)
 	// MailIndex is the encoded letter.Index of a private message.
 	MailIndex(AccountID, MailID) ([]byte, error)
+	// MailIndexes gives those of many private messages, as Indexes does.
+	MailIndexes(a AccountID, ids []MailID, fn func(i int, index []byte) error) error
 	// Marks lists what an account has set on the messages of a pathway.
 	Marks(AccountID, PathwayCode) ([]ReaderMark, error)
 	Mark(AccountID, MessageRef) (*ReaderMark, error)

@@ -148,7 +148,7 @@ func (c *conn) openPart(f folder.Folder, u imapURL) (content folder.Content, at 
 	if _, there := table.Find(u.uid); !there {
 		return nil, at, false
 	}
-	err = f.Each(c.ctx, []uint32{u.uid}, func(_ uint32, m *folder.Shown) error {
+	err = f.Each(c.ctx, []uint32{u.uid}, folder.Whole, func(_ uint32, m *folder.Shown) error {
 		at, found = u.section.locate(m.Index), true
 		return nil
 	})

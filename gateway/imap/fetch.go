@@ -63,6 +63,16 @@ func (f *fetching) addOnce(k fetchKind) {
 	f.add(k)
 }
 
+// depth is how much of an index the items ask for.
+func (f *fetching) depth() folder.Depth {
+	for _, k := range f.kinds {
+		if k >= itemBody {
+			return folder.Whole
+		}
+	}
+	return folder.Fields
+}
+
 func (c *conn) doFetch(p *parser) reply    { return c.fetchCommand(p, false) }
 func (c *conn) doUIDFetch(p *parser) reply { return c.fetchCommand(p, true) }
 
@@ -198,16 +208,19 @@ func (c *conn) fetchIndex(f *fetching, at []span) error {
 	v := c.view
 	for all := uids(v.rows, at); len(all) > 0; {
 		batch := all[:min(len(all), indexBatch)]
-		done := 0
+		done, place := 0, -1
 		c.begin()
-		err := v.each(c.ctx, batch, func(uid uint32, m *folder.Shown) error {
+		err := v.each(c.ctx, batch, f.depth(), func(uid uint32, m *folder.Shown) error {
 			for done < len(batch) && batch[done] < uid {
 				done++
 				f.gone = true
 			}
 			done++
-			i, _ := find(v.rows, uid)
-			c.out = c.fetchRow(c.out, f, i, m, false)
+			// The next row, but for gaps: what is not asked for.
+			if place++; place >= len(v.rows) || v.rows[place].UID != uid {
+				place, _ = find(v.rows, uid)
+			}
+			c.out = c.fetchRow(c.out, f, place, m, false)
 			c.out = append(c.out, ")\r\n"...)
 			if len(c.out) >= indexBytes {
 				return errEnough

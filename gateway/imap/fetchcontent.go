@@ -32,7 +32,7 @@ func (c *conn) fetchContent(f *fetching, at []span) error {
 			return err
 		}
 		var plans []planned
-		err = v.each(c.ctx, batch, func(uid uint32, m *folder.Shown) error {
+		err = v.each(c.ctx, batch, folder.Whole, func(uid uint32, m *folder.Shown) error {
 			i, _ := find(v.rows, uid)
 			p := planned{uid: uid, begin: c.fetchRow(nil, f, i, m, contains(fresh, uid))}
 			sections := f.sections

@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"github.com/relais-sante/relais/mailbox/folder"
+	"github.com/relais-sante/relais/mailbox/letter"
 )
 
 // memoryFolder is an open folder.
@@ -160,7 +161,7 @@ func (f *memoryFolder) Move(_ context.Context, uids []uint32, to string) (folder
 	return done, nil
 }
 
-func (f *memoryFolder) Each(_ context.Context, uids []uint32, fn func(uint32, *folder.Shown) error) error {
+func (f *memoryFolder) Each(_ context.Context, uids []uint32, depth folder.Depth, fn func(uint32, *folder.Shown) error) error {
 	f.user.mu.Lock()
 	if f.user.fault != nil {
 		defer f.user.mu.Unlock()
@@ -177,11 +178,14 @@ func (f *memoryFolder) Each(_ context.Context, uids []uint32, fn func(uint32, *f
 	for _, m := range found {
 		f.read++
 		x := m.index
+		if depth == folder.Fields {
+			x = &letter.Index{Size: x.Size, Fields: x.Fields}
+		}
 		shown = folder.Shown{Index: x, Saved: m.saved, ID: x.Envelope.MessageID, References: x.Envelope.References}
 		if len(shown.References) == 0 && len(x.Envelope.InReplyTo) > 0 {
 			shown.References = x.Envelope.InReplyTo[:1]
 		}
-		shown.EmailID = "E" + hex.EncodeToString(x.BodySum[:8])
+		shown.EmailID = "E" + hex.EncodeToString(m.index.BodySum[:8])
 		shown.ThreadID = "T1"
 		if err := fn(m.UID, &shown); err != nil {
 			return err

@@ -123,6 +123,22 @@ func (k *searchKey) onDay(day int64) truth {
 	return truthOf(day == k.n)
 }
 
+// depth is how much of an index the leaves ask for.
+func (q *query) depth() folder.Depth {
+	for _, k := range q.leaves {
+		switch k.op {
+		case opSent, opText, opBody:
+			return folder.Whole
+		case opHeader:
+			switch k.field {
+			case "from", "to", "cc", "bcc": // the addresses too
+				return folder.Whole
+			}
+		}
+	}
+	return folder.Fields
+}
+
 // byIndex fills in what the index tells.
 func (q *query) byIndex(c *conn, m *folder.Shown, leaves []truth) {
 	for i, k := range q.leaves {
@@ -236,7 +252,7 @@ func (c *conn) search(q *query, rows []folder.Row) ([]uint32, error) {
 		batch := doubt[:min(len(doubt), searchBatch)]
 		doubt = doubt[len(batch):]
 		var open []opened
-		err := c.view.each(c.ctx, batch, func(uid uint32, m *folder.Shown) error {
+		err := c.view.each(c.ctx, batch, q.depth(), func(uid uint32, m *folder.Shown) error {
 			at, _ := find(rows, uid)
 			q.byRow(c, &rows[at], leaves)
 			q.byIndex(c, m, leaves)

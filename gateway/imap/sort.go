@@ -94,7 +94,7 @@ func (c *conn) sortFound(keys []sortKey, found []uint32) ([]uint32, error) {
 	}
 	if indexed {
 		next := 0
-		err := c.view.eachOf(c.ctx, found, func(uid uint32, m *folder.Shown) error {
+		err := c.view.eachOf(c.ctx, found, folder.Whole, func(uid uint32, m *folder.Shown) error {
 			for ; next < len(all) && all[next].uid < uid; next++ { // gone meanwhile
 				all[next].fill(keys, &rows[all[next].at], &letter.Index{})
 			}

@@ -86,7 +86,7 @@ type threadNode struct {
 // hub's conversation, as this reader's box knows it.
 func (c *conn) threadNodes(found []uint32, uid bool) (nodes []*threadNode, err error) {
 	rows := c.view.rows
-	err = c.view.eachOf(c.ctx, found, func(u uint32, m *folder.Shown) error {
+	err = c.view.eachOf(c.ctx, found, folder.Whole, func(u uint32, m *folder.Shown) error {
 		at, _ := find(rows, u)
 		n := &threadNode{number: u, at: at, id: m.ID, refs: slices.Clone(m.References), date: sentDate(&rows[at], m.Index)}
 		if !uid {

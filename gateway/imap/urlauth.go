@@ -195,7 +195,7 @@ func (c *conn) urlFetch(one urlPart) error {
 	defer content.Close()
 	if one.structure {
 		c.text(" (BODYPARTSTRUCTURE ")
-		err := f.Each(c.ctx, []uint32{u.uid}, func(_ uint32, m *folder.Shown) error {
+		err := f.Each(c.ctx, []uint32{u.uid}, folder.Whole, func(_ uint32, m *folder.Shown) error {
 			part, fields := &m.Index.Root, m.Index.Fields
 			if u.section.part != "" {
 				part = part.Find(u.section.part)

@@ -54,16 +54,16 @@ func (v *view) settle(ctx context.Context) error {
 }
 
 // each goes over the index of messages.
-func (v *view) each(ctx context.Context, uids []uint32, fn func(uid uint32, m *folder.Shown) error) error {
+func (v *view) each(ctx context.Context, uids []uint32, depth folder.Depth, fn func(uid uint32, m *folder.Shown) error) error {
 	v.touched = true
-	return v.folder.Each(ctx, uids, fn)
+	return v.folder.Each(ctx, uids, depth, fn)
 }
 
 // eachOf is each for any number of messages, a batch at a time: a call to the
 // floor below is a short one.
-func (v *view) eachOf(ctx context.Context, uids []uint32, fn func(uid uint32, m *folder.Shown) error) error {
+func (v *view) eachOf(ctx context.Context, uids []uint32, depth folder.Depth, fn func(uid uint32, m *folder.Shown) error) error {
 	for batch := range slices.Chunk(uids, indexBatch) {
-		if err := v.each(ctx, batch, fn); err != nil {
+		if err := v.each(ctx, batch, depth, fn); err != nil {
 			return err
 		}
 	}

@@ -202,10 +202,11 @@ type Folder interface {
 	Copy(ctx context.Context, uids []uint32, to string) (Copied, error)
 	Move(ctx context.Context, uids []uint32, to string) (Copied, error)
 
-	// Each gives the index of messages, in the order of uids; those that are
-	// gone are passed over. fn must not keep m. It is traced as a read of the
-	// header.
-	Each(ctx context.Context, uids []uint32, fn func(uid uint32, m *Shown) error) error
+	// Each gives the index of messages, as deep as is asked for, in the order of
+	// uids; those that are gone are passed over. fn must not keep m, nor wait:
+	// the floor below may hold a snapshot meanwhile. An error of fn ends it and
+	// is returned as it is. It is traced as a read of the header.
+	Each(ctx context.Context, uids []uint32, depth Depth, fn func(uid uint32, m *Shown) error) error
 	// Content opens a message as shown; close it. It is traced as a read.
 	Content(ctx context.Context, uid uint32) (Content, error)
 	// Settle makes the traces of what was read since the last call durable: one
@@ -214,6 +215,17 @@ type Folder interface {
 
 	Close() error
 }
+
+// Depth is how much of an index is asked for.
+type Depth uint8
+
+// Depths.
+const (
+	// Fields: of Shown.Index only Size and Fields, which cost little.
+	Fields Depth = iota
+	// Whole: all of it.
+	Whole
+)
 
 // Copied says where messages went.
 type Copied struct {

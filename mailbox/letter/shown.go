@@ -34,7 +34,7 @@ func Show(idx *Index, replyTo string) Shown {
 		at = next
 	}
 	if replyTo != "" {
-		s.Line = "Reply-To: <" + replyTo + ">\r\n"
+		s.Line = ReplyLine(replyTo)
 		s.Size = int64(len(s.Line))
 		for i := range idx.Fields {
 			if f := &idx.Fields[i]; isReplyTo(f) {
@@ -45,6 +45,9 @@ func Show(idx *Index, replyTo string) Shown {
 	cut(idx.Size, idx.Size)
 	return s
 }
+
+// ReplyLine is the hub's line for an address.
+func ReplyLine(address string) string { return "Reply-To: <" + address + ">\r\n" }
 
 func isReplyTo(f *Field) bool { return strings.EqualFold(f.Name, "Reply-To") }
 
@@ -57,20 +60,8 @@ func (s *Shown) IndexOf(idx *Index) *Index {
 	}
 	out := *idx
 	out.Size = s.Size
-	out.Fields = make([]Field, 0, len(idx.Fields)+1)
-	out.Fields = append(out.Fields, Field{
-		Name: "Reply-To", End: int64(len(s.Line)), Value: strings.TrimSuffix(strings.TrimPrefix(s.Line, "Reply-To: "), "\r\n"),
-	})
-	shift := int64(len(s.Line))
-	for _, f := range idx.Fields {
-		if isReplyTo(&f) {
-			shift -= f.End - f.Start
-			continue
-		}
-		f.Start += shift
-		f.End += shift
-		out.Fields = append(out.Fields, f)
-	}
+	var shift int64
+	out.Fields, shift = s.Fields(make([]Field, 0, len(idx.Fields)+1), idx.Fields)
 	out.HeaderEnd += shift
 	out.Envelope.ReplyTo = []Mailbox{{Address: strings.Trim(out.Fields[0].Value, "<>")}}
 	out.Root = shifted(idx.Root, shift)
@@ -78,6 +69,28 @@ func (s *Shown) IndexOf(idx *Index) *Index {
 	out.FinalCRLF = idx.FinalCRLF || s.Size == int64(len(s.Line))
 	out.Defects = nil // they are of the mail as received
 	return &out
+}
+
+// Fields appends to dst the fields of the mail as shown, and tells by how much
+// all that follows them lies further back. It looks at the line alone.
+func (s *Shown) Fields(dst, fields []Field) (shown []Field, shift int64) {
+	if s.Line == "" {
+		return append(dst, fields...), 0
+	}
+	shift = int64(len(s.Line))
+	dst = append(dst, Field{
+		Name: "Reply-To", End: shift, Value: strings.TrimSuffix(strings.TrimPrefix(s.Line, "Reply-To: "), "\r\n"),
+	})
+	for _, f := range fields {
+		if isReplyTo(&f) {
+			shift -= f.End - f.Start
+			continue
+		}
+		f.Start += shift
+		f.End += shift
+		dst = append(dst, f)
+	}
+	return dst, shift
 }
 
 func shifted(p Part, by int64) Part {

@@ -2,6 +2,7 @@ package storetest
 
 import (
 	"bytes"
+	"errors"
 	"io"
 	"testing"
 
@@ -36,6 +37,45 @@ func messages(t *testing.T, b *bench) {
 	b.refused(store.ErrConflict, func(t store.Tx) error { return t.FileMessage(message("ccccccc", m.ID), nil, nil) })
 	// No key, no message.
 	b.refused(store.ErrNotFound, func(t store.Tx) error { return t.FileMessage(message("ddddddd", messageID(2)), nil, nil) })
+}
+
+// manyIndexes reads the indexes of many messages in one go, in whatever order
+// they are asked for.
+func manyIndexes(t *testing.T, b *bench) {
+	p := b.pathway("bbbbbbb")
+	b.pathway("ccccccc")
+	for i := range 12 {
+		b.file(message(p.Code, messageID(i), "coordination"), []byte("clear"))
+	}
+	b.file(message("ccccccc", messageID(50), "coordination"), []byte("clear"))
+	for _, seqs := range [][]uint64{
+		nil, {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12}, {1, 3, 9}, {12, 1, 7, 7, 2}, {99, 4, 0, 5, ^uint64(0), 6},
+	} {
+		have := map[int]string{}
+		b.view(func(v store.View) error {
+			return v.Indexes(p.Code, seqs, func(i int, index []byte) error {
+				have[i] = string(index)
+				return nil
+			})
+		})
+		for i, seq := range seqs {
+			want := ""
+			if seq >= 1 && seq <= 12 {
+				want = "index of " + string(messageID(int(seq)-1))
+			}
+			if have[i] != want {
+				t.Errorf("of %d the index at place %d is %q, want %q", seqs, i, have[i], want)
+			}
+		}
+	}
+	enough := errors.New("enough")
+	n := 0
+	err := b.View(t.Context(), func(v store.View) error {
+		return v.Indexes(p.Code, []uint64{1, 2, 3}, func(int, []byte) error { n++; return enough })
+	})
+	if err != enough || n != 1 {
+		t.Errorf("fn was called %d times and gave %v", n, err)
+	}
 }
 
 // messageSizes goes round the limits at which engines change their ways.

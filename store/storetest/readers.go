@@ -59,6 +59,14 @@ func folders(t *testing.T, b *bench) {
 		t.Errorf("in %d folders, want 2", m.Entries)
 	}
 	b.same("index", got(b, func(v store.View) ([]byte, error) { return v.MailIndex(reader, "01m1") }), []byte("index"))
+	b.view(func(v store.View) error {
+		return v.MailIndexes(reader, []store.MailID{"01m0", "01m1", "01m2", "01m1"}, func(i int, index []byte) error {
+			if i != 1 && i != 3 || string(index) != "index" {
+				t.Errorf("place %d has the index %q", i, index)
+			}
+			return nil
+		})
+	})
 	r := got(b, func(v store.View) (*store.Reader, error) { return v.Reader(reader) })
 	if r.Messages != 2 || r.Size != 24 || r.Folders != 2 {
 		t.Errorf("the account has %+v", r)

@@ -43,6 +43,7 @@ func Run(t *testing.T, fresh Fresh) {
 		{"settings", settings},
 		{"taken", taken},
 		{"messages", messages},
+		{"many indexes", manyIndexes},
 		{"message sizes", messageSizes},
 		{"message look-ups", messageLookups},
 		{"copy look-ups", copyLookups},
