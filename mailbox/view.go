@@ -71,6 +71,14 @@ func (r *Reader) Wake() (<-chan struct{}, func()) {
 
 // furnish makes the folders every reader has, at the first login.
 func (r *Reader) furnish(ctx context.Context) error {
+	var have *store.Reader
+	err := r.h.view(ctx, func(v store.View) (err error) {
+		have, err = v.Reader(r.a.ID)
+		return err
+	})
+	if err != nil || have.Folders > 0 {
+		return err
+	}
 	return r.h.change(ctx, func(tx store.Tx) error {
 		have, err := tx.Reader(r.a.ID)
 		if err != nil || have.Folders > 0 {
