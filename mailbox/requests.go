@@ -93,6 +93,7 @@ type MemberRequest struct {
 	Establishment string   `json:"establishment"`
 	Service       string   `json:"service"`
 	RPPS          string   `json:"rpps"`
+	Phone         string   `json:"phone"`
 	BoxName       string   `json:"box_name"` // display name of a shared box
 }
 
@@ -107,6 +108,7 @@ type MemberUpdate struct {
 	Establishment *string   `json:"establishment,omitempty"`
 	Service       *string   `json:"service,omitempty"`
 	RPPS          *string   `json:"rpps,omitempty"`
+	Phone         *string   `json:"phone,omitempty"`
 }
 
 // BoxUpdate changes a mailbox; nil fields stay.

@@ -136,9 +136,20 @@ func (h *Hub) newMember(prog *rules.Programme, r MemberRequest) (*store.Member, 
 	if err := citizenRole(prog, m); err != nil {
 		return nil, nil, err
 	}
+	if m.Phone, err = phoneNumber(r.Phone); err != nil {
+		return nil, nil, err
+	}
 	var warnings []string
 	m.RPPS, warnings, err = rpps(r.RPPS)
 	return m, warnings, err
+}
+
+func phoneNumber(s string) (string, error) {
+	n, err := identity.ParsePhone(s)
+	if err != nil {
+		return "", fail("phone", nil)
+	}
+	return n, nil
 }
 
 func rpps(s string) (string, []string, error) {
@@ -267,6 +278,12 @@ func (h *Hub) amend(p *store.Pathway, prog *rules.Programme, m *store.Member, r 
 			return nil, nil, err
 		}
 		fields = append(fields, "rpps")
+	}
+	if r.Phone != nil {
+		if m.Phone, err = phoneNumber(*r.Phone); err != nil {
+			return nil, nil, err
+		}
+		fields = append(fields, "phone")
 	}
 	if len(fields) == 0 {
 		return nil, nil, fail("nothing-to-change", nil)

@@ -48,6 +48,7 @@ func TestAddMember(t *testing.T) {
 		{"another type for the box", func(r *MemberRequest) { r.Mailbox, r.Type = "cabinet@idel.test", "PER" }, "box-type"},
 		{"a citizen's box of another type", func(r *MemberRequest) { r.Mailbox, r.Type = "279035121518989@patient.mssante.fr", "ORG" }, "box-citizen"},
 		{"rpps", func(r *MemberRequest) { r.RPPS = "12" }, "rpps"},
+		{"phone", func(r *MemberRequest) { r.Phone = "poste 12" }, "phone"},
 		{"twice", func(r *MemberRequest) { r.Name, r.Mailbox = "dr  anne ROUX", "Roux@chu.test" }, "member-exists"},
 		{"pathway", func(r *MemberRequest) { r.Pathway = "" }, "pathway-missing"},
 	} {
@@ -236,9 +237,9 @@ func TestImportTeam(t *testing.T) {
 	h := newHouse(t)
 	ctx := context.Background()
 	code := string(h.child)
-	table := "\xef\xbb\xbfNom;Rôle;Boîte;Type;Établissement;Aussi\r\n" +
+	table := "\xef\xbb\xbfNom;Rôle;Boîte;Type;Établissement;Aussi;Tél.\r\n" +
 		"Dr Anne Roux;oncologue;roux@chu.test;;;\r\n" +
-		"\"Mme Zoé Blin\";dieteticien;blin@chg.test;PER;CHG Lisieux;zoe@chg.test, z.blin@chg.test\r\n\r\n" +
+		"\"Mme Zoé Blin\";dieteticien;blin@chg.test;PER;CHG Lisieux;zoe@chg.test, z.blin@chg.test;02.00.00.00.07\r\n\r\n" +
 		"M. Éric Faure;enseignant;faure@ecole.test;;;\r\n"
 	dry := must[[]MemberView](t)(h.ImportTeam(ctx, testActor, code, strings.NewReader(table), true))
 	if n := len(h.pathway(h.child).Members); n != 7 || len(dry) != 3 {
@@ -246,7 +247,7 @@ func TestImportTeam(t *testing.T) {
 	}
 	latin := strings.NewReplacer("ô", "\xf4", "î", "\xee", "É", "\xc9", "é", "\xe9").Replace(strings.TrimPrefix(table, "\xef\xbb\xbf"))
 	got := must[[]MemberView](t)(h.ImportTeam(ctx, testActor, code, strings.NewReader(latin), false))
-	if len(got) != 3 || !slices.Contains(got[0].Warnings, warnAlready) || got[1].Name != "Mme Zoé Blin" || len(got[1].AlsoFrom) != 2 || got[2].State != "pending" {
+	if len(got) != 3 || !slices.Contains(got[0].Warnings, warnAlready) || got[1].Name != "Mme Zoé Blin" || got[1].Phone != "02 00 00 00 07" || len(got[1].AlsoFrom) != 2 || got[2].State != "pending" {
 		t.Errorf("%+v", got)
 	}
 	for _, c := range []struct{ table, code string }{

@@ -101,7 +101,7 @@ func (h *Hub) memberState(p *store.Pathway, prog *rules.Programme, m *store.Memb
 func (h *Hub) memberView(p *store.Pathway, prog *rules.Programme, m *store.Member) MemberView {
 	v := MemberView{
 		Member: string(m.ID), Name: m.Name, Role: m.Role, Mailbox: h.shownBox(m.Mailbox), Type: string(m.Type),
-		Establishment: m.Establishment, Service: m.Service, RPPS: m.RPPS, State: h.memberState(p, prog, m),
+		Establishment: m.Establishment, Service: m.Service, RPPS: m.RPPS, Phone: m.Phone, State: h.memberState(p, prog, m),
 	}
 	for _, a := range m.AlsoFrom {
 		v.AlsoFrom = append(v.AlsoFrom, h.shownBox(a))

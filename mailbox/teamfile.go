@@ -38,6 +38,8 @@ var columns = map[string]func(*MemberRequest) *string{
 	"establishment": func(r *MemberRequest) *string { return &r.Establishment }, "etablissement": func(r *MemberRequest) *string { return &r.Establishment },
 	"service": func(r *MemberRequest) *string { return &r.Service },
 	"rpps":    func(r *MemberRequest) *string { return &r.RPPS },
+	"phone":   func(r *MemberRequest) *string { return &r.Phone }, "telephone": func(r *MemberRequest) *string { return &r.Phone },
+	"tel":     func(r *MemberRequest) *string { return &r.Phone },
 	"boxname": func(r *MemberRequest) *string { return &r.BoxName }, "nomboite": func(r *MemberRequest) *string { return &r.BoxName },
 }
 

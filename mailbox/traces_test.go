@@ -80,7 +80,7 @@ func TestEverythingIsTraced(t *testing.T) {
 			return err
 		}},
 		{"UpdateMember", "team.updated", func() error {
-			_, err := h.UpdateMember(ctx, testActor, MemberUpdate{Pathway: code, Member: "m8", Service: &phone})
+			_, err := h.UpdateMember(ctx, testActor, MemberUpdate{Pathway: code, Member: "m8", Service: &phone, Phone: &phone})
 			return err
 		}},
 		{"RemoveMember", "team.removed", func() error {

@@ -249,7 +249,11 @@ func (r *Reader) sheetTeam(b *strings.Builder, s *source) {
 				line += ", " + more
 			}
 		}
-		b.WriteString(line + " : " + r.h.shownBox(m.Mailbox))
+		line += " : " + r.h.shownBox(m.Mailbox)
+		if m.Phone != "" {
+			line += ", " + texts.T(l, "sheet.member-phone", map[string]any{"phone": m.Phone})
+		}
+		b.WriteString(line)
 		if !mayAct(s.p, s.prog, m, now).ok {
 			b.WriteString(" (" + texts.T(l, "sheet.no-consent", nil) + ")")
 		}

@@ -541,6 +541,8 @@ func TestRelaySheet(t *testing.T) {
 	h := newHouse(t)
 	h.post(written{from: "simon@chu.test", to: string(h.child), id: "s1@chu.test", subject: "Entretien", text: "Bonjour"})
 	h.post(written{from: "roux@chu.test", to: string(h.child), id: "s2@chu.test", subject: "Bilan", text: "Bonjour"})
+	phone := "02.00.00.00.09"
+	must[MemberView](t)(h.UpdateMember(t.Context(), testActor, MemberUpdate{Pathway: string(h.child), Member: "m1", Phone: &phone}))
 	physio, oncologist := h.reads("bernard@kine.test", ""), h.reads("roux@chu.test", "")
 	f, table := openFolder(t, physio, h.top())
 	if len(table.Rows) != 1 {
@@ -556,7 +558,7 @@ func TestRelaySheet(t *testing.T) {
 		return string(text)
 	}
 	text := read(f, uid)
-	for _, want := range []string{"Anne Roux", "cabinet@idel.test", "Bilan", string(h.child) + "@" + testDomain} {
+	for _, want := range []string{"Anne Roux", "cabinet@idel.test", "roux@chu.test, t=C3=A9l. 02 00 00 00 09", "Bilan", string(h.child) + "@" + testDomain} {
 		if !strings.Contains(text, want) {
 			t.Errorf("%q is missing in\n%s", want, text)
 		}

@@ -57,6 +57,7 @@ type MemberView struct {
 	Establishment string       `json:"establishment,omitempty"`
 	Service       string       `json:"service,omitempty"`
 	RPPS          string       `json:"rpps,omitempty"`
+	Phone         string       `json:"phone,omitempty"`
 	State         string       `json:"state"` // active, pending, suspended, left
 	Periods       []PeriodView `json:"periods,omitempty"`
 	Warnings      []string     `json:"warnings,omitempty"`

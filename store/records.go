@@ -126,6 +126,7 @@ type Member struct {
 	MergedAs MemberID `cbor:"12,keyasint,omitempty"`
 	// Widened counts changes of role: what can be seen may have grown.
 	Widened uint32 `cbor:"30,keyasint,omitempty"`
+	Phone   string `cbor:"31,keyasint,omitempty"` // of the member, as tidied by identity.ParsePhone
 }
 
 // Period is a stretch of membership; To is zero while it lasts.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/schollz/progressbar/v3"
@@ -46,6 +47,7 @@ func (c *cli) teamAdd() *cobra.Command {
 	f.StringVar(&q.BoxName, "box-name", "", "")
 	f.StringArrayVar(&q.AlsoFrom, "also-from", nil, "")
 	f.StringVar(&q.RPPS, "rpps", "", "")
+	f.StringVar(&q.Phone, "phone", "", "")
 	f.BoolVarP(&yes, "yes", "y", false, "")
 	required(cmd, "role")
 	requiredWithout(cmd, "rpps", "name", "mailbox")
@@ -54,7 +56,7 @@ func (c *cli) teamAdd() *cobra.Command {
 }
 
 func (c *cli) teamUpdate() *cobra.Command {
-	var name, role, box, establishment, service, rpps string
+	var name, role, box, establishment, service, rpps, phone string
 	var alsoFrom []string
 	var cmd *cobra.Command
 	cmd = c.command("update", []string{"modifier"}, 2, 2, func(ctx context.Context, args []string) error {
@@ -70,7 +72,7 @@ func (c *cli) teamUpdate() *cobra.Command {
 			Name: changed(cmd, "name", &name), Role: changed(cmd, "role", &role), Mailbox: changed(cmd, "mailbox", &box),
 			AlsoFrom:      changed(cmd, "also-from", &alsoFrom),
 			Establishment: changed(cmd, "establishment", &establishment), Service: changed(cmd, "service", &service),
-			RPPS: changed(cmd, "rpps", &rpps),
+			RPPS: changed(cmd, "rpps", &rpps), Phone: changed(cmd, "phone", &phone),
 		})
 		return c.memberDone(m, err, texts.ID("cli.member-updated"))
 	})
@@ -82,6 +84,7 @@ func (c *cli) teamUpdate() *cobra.Command {
 	f.StringVar(&service, "service", "", "")
 	f.StringArrayVar(&alsoFrom, "also-from", nil, "")
 	f.StringVar(&rpps, "rpps", "", "")
+	f.StringVar(&phone, "phone", "", "")
 	return cmd
 }
 
@@ -192,6 +195,7 @@ func (c *cli) memberDone(m mailbox.MemberView, err error, done texts.ID) error {
 			texts.ID("cli.col-also-from"), strings.Join(m.AlsoFrom, ", "),
 			texts.ID("cli.col-establishment"), m.Establishment,
 			texts.ID("cli.col-service"), m.Service,
+			texts.ID("cli.col-phone"), m.Phone,
 			texts.ID("cli.col-rpps"), m.RPPS,
 			texts.ID("cli.col-status"), c.memberWord(m.State),
 		)
@@ -203,13 +207,22 @@ func (c *cli) team(list []mailbox.MemberView, history bool) {
 		c.line(texts.T(c.locale, "cli.no-member", nil))
 		return
 	}
-	headings := []texts.ID{"cli.col-member", "cli.col-name", "cli.col-role", "cli.col-mailbox", "cli.col-establishment", "cli.col-status"}
+	headings := []texts.ID{"cli.col-member", "cli.col-name", "cli.col-role", "cli.col-mailbox"}
+	phones := slices.ContainsFunc(list, func(m mailbox.MemberView) bool { return m.Phone != "" })
+	if phones {
+		headings = append(headings, "cli.col-phone")
+	}
+	headings = append(headings, "cli.col-establishment", "cli.col-status")
 	if history {
 		headings = append(headings, texts.ID("cli.col-periods"))
 	}
 	var rows [][]string
 	for _, m := range list {
-		row := []string{m.Member, m.Name, m.Role, c.box(m.Mailbox), m.Establishment, c.memberWord(m.State)}
+		row := []string{m.Member, m.Name, m.Role, c.box(m.Mailbox)}
+		if phones {
+			row = append(row, m.Phone)
+		}
+		row = append(row, m.Establishment, c.memberWord(m.State))
 		if history {
 			row = append(row, c.periods(m.Periods))
 		}

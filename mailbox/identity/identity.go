@@ -1,4 +1,4 @@
-// Package identity knows the identifiers and traits by which French health
+// Package identity knows the identifiers, numbers and traits by which French health
 // care tells people and structures apart, and the hub's own pathway codes.
 //
 // Rules that hold here:
@@ -26,6 +26,7 @@ const (
 	ErrINSOID     journal.Fault = "the OID is not one of an INS"
 	ErrRPPSForm   journal.Fault = "not an RPPS number: 11 digits are expected"
 	ErrFINESSForm journal.Fault = "not a FINESS number: 9 characters are expected"
+	ErrPhoneForm  journal.Fault = "not a telephone number: digits, spaces and a + before them are expected, 32 characters at most"
 )
 
 // Warning is something surprising about an identifier that is taken anyway.
