@@ -242,6 +242,7 @@ type Audit struct {
 type Retention struct {
 	Technical Duration `toml:"technical" default:"365d" fr:"Traces techniques, et avis du relais qui ne concernent aucun parcours (CNIL : de 6 mois à 1 an)." en:"Technical traces, and notices of the hub about no pathway (CNIL: 6 months to 1 year)."`
 	Record    Duration `toml:"record" default:"7305d" fr:"Traces applicatives, et parcours à partir de sa clôture : comme le dossier médical, 20 ans (CSP R.1112-7). Les traces d'un parcours encore là restent avec lui ; un parcours clos n'est jamais effacé par le relais seul : il demande." en:"Application traces, and a pathway from its closing: as the medical record, 20 years (CSP R.1112-7). Traces of a pathway that is still here stay with it; a closed pathway is never erased by the hub alone: it asks."`
+	Taken     Duration `toml:"taken" default:"400d" fr:"Empreintes des messages pris dans une boîte d'opérateur, depuis qu'ils y ont été vus pour la dernière fois : plus longtemps que la boîte ne garde ses messages." en:"Digests of messages taken from an operator's box, since they were last seen there: longer than the box keeps its messages."`
 	UntilAge  int      `toml:"until_age" default:"28" min:"0" max:"150" fr:"Ce qui concerne un enfant est gardé au moins jusqu'à cet âge, en années (CSP R.1112-7 : 28 ans)." en:"What is about a child is kept at least until this age, in years (CSP R.1112-7: 28)."`
 }
 

@@ -98,7 +98,7 @@ func TestParse(t *testing.T) {
 			Untyped:  "34120-6", Class: "10",
 		},
 		Audit:     configs.Audit{Every: configs.Duration(time.Hour)},
-		Retention: configs.Retention{Technical: configs.Duration(365 * 24 * time.Hour), Record: configs.Duration(7305 * 24 * time.Hour), UntilAge: 28},
+		Retention: configs.Retention{Technical: configs.Duration(365 * 24 * time.Hour), Record: configs.Duration(7305 * 24 * time.Hour), Taken: configs.Duration(400 * 24 * time.Hour), UntilAge: 28},
 		Directory: configs.Directory{MaxShrink: 20, MaxAge: configs.Duration(30 * 24 * time.Hour)},
 		Admin:     configs.Admin{Socket: "/etc/relais/data/admin.sock"},
 		Keys: configs.Keys{

@@ -95,6 +95,7 @@ func (d *daemon) hubOptions() mailbox.Options {
 		},
 		Retention: mailbox.RetentionTimes{
 			Technical: time.Duration(c.Retention.Technical), Record: time.Duration(c.Retention.Record), UntilAge: c.Retention.UntilAge,
+			Taken: time.Duration(c.Retention.Taken),
 		},
 		Retry: mailbox.RetryTimes{Steps: steps, GiveUp: time.Duration(c.Outbound.GiveUp)},
 		XDM: letter.XDMCodes{

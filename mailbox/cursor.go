@@ -100,7 +100,7 @@ func (h *Hub) take(ctx context.Context, in *incoming, fn func(store.Tx) error) e
 
 // passed notes that a message of a box needs not be read again.
 func (h *Hub) passed(tx store.Tx, next *Cursor, digest [32]byte) error {
-	if err := tx.PutTaken(string(next.Box), digest); err != nil {
+	if err := tx.PutTaken(string(next.Box), digest, h.o.Now()); err != nil {
 		return fmt.Errorf("noting what was taken: %w", err)
 	}
 	return h.putCursor(tx, next)
@@ -120,7 +120,8 @@ func (h *Hub) takenBefore(ctx context.Context, in *incoming) (bool, error) {
 		return err
 	})
 	if err == nil && known {
-		err = h.SaveCursor(ctx, f.Next)
+		// Noted anew: what a box still has must be known as long as it has it.
+		err = h.commit(ctx, func(tx store.Tx) error { return h.passed(tx, &f.Next, f.Digest()) })
 	}
 	if err != nil {
 		return false, fmt.Errorf("looking whether a message was taken before: %w", err)

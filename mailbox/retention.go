@@ -22,7 +22,9 @@ import (
 //     over is not erased by a machine: its coordinators, else the desk, are asked
 //     to, again each year;
 //   - notices about no pathway, which tell a sender that a mail was held or
-//     refused, with the technical traces.
+//     refused, with the technical traces;
+//   - the digests by which a mail of an operator's box is known should the box
+//     show it again, when a box keeps nothing for so long.
 //
 // What a pathway consists of, its deliveries included, goes with its erasure.
 // Held mail has its own, shorter end ([TriageTimes]).
@@ -32,6 +34,7 @@ type RetentionTimes struct {
 	Technical time.Duration
 	Record    time.Duration // application traces; a pathway, from its closing
 	UntilAge  int           // years: what is about a child is kept until then at least
+	Taken     time.Duration // digests of mails taken from operators' boxes, since they were last seen there
 }
 
 const (
@@ -60,6 +63,7 @@ type retentionState struct {
 	Looked time.Time           `json:"looked"`          // when the clock was last looked at
 	Steady time.Time           `json:"steady"`          // since when it has not jumped
 	After  store.DeliveryID    `json:"after,omitempty"` // how far notices were looked at
+	Taken  []byte              `json:"taken,omitempty"` // how far digests of mails taken were
 	Last   map[string]LastGone `json:"last,omitempty"`  // by what went
 }
 
@@ -76,7 +80,7 @@ type RetentionView struct {
 	// OldestTechnical and OldestApplication are of the oldest trace kept.
 	OldestTechnical   *time.Time `json:"oldest_technical"`
 	OldestApplication *time.Time `json:"oldest_application"`
-	// Purged says what last went: technical, application, notices.
+	// Purged says what last went: technical, application, notices, taken.
 	Purged map[string]LastGone `json:"purged"`
 	// PausedUntil is set while nothing is purged because the clock jumped, or
 	// because the hub has only just begun to look at it.
@@ -213,6 +217,7 @@ func (h *Hub) purge(ctx context.Context) (more bool, err error) {
 			return h.purgeTraces(ctx, store.Application, before)
 		}},
 		{h.o.Retention.Technical, h.purgeNotices},
+		{h.o.Retention.Taken, h.purgeTaken},
 	} {
 		if kind.keep <= 0 {
 			continue
@@ -267,7 +272,7 @@ func (h *Hub) purgeTraces(ctx context.Context, f store.Family, before time.Time)
 		if err != nil {
 			return err
 		}
-		return h.noteGone(tx, string(f), gone.Count, nil)
+		return h.noteGone(tx, string(f), gone.Count)
 	})
 	if errors.Is(err, store.ErrCorrupt) {
 		// Evidence is not purged: somebody must look first.
@@ -290,55 +295,74 @@ func isHere(v store.View, code store.PathwayCode) (bool, error) {
 }
 
 // noteGone adds to what went today.
-func (h *Hub) noteGone(tx store.Tx, kind string, n int, also func(*retentionState)) error {
+func (h *Hub) noteGone(tx store.Tx, kind string, n int) error {
 	st, err := readRetention(tx)
 	if err != nil {
 		return err
 	}
-	if also != nil {
-		also(&st)
-	}
-	if n > 0 {
-		last := st.Last[kind]
-		if h.o.Now().Sub(last.At) >= retentionEvery/2 {
-			last.Count = 0
-		}
-		if st.Last == nil {
-			st.Last = map[string]LastGone{}
-		}
-		st.Last[kind] = LastGone{At: h.o.Now(), Count: last.Count + n}
-	}
+	h.countGone(&st, kind, n)
 	return putRetention(tx, st)
+}
+
+func (h *Hub) countGone(st *retentionState, kind string, n int) {
+	if n == 0 {
+		return
+	}
+	last := st.Last[kind]
+	if h.o.Now().Sub(last.At) >= retentionEvery/2 {
+		last.Count = 0
+	}
+	if st.Last == nil {
+		st.Last = map[string]LastGone{}
+	}
+	st.Last[kind] = LastGone{At: h.o.Now(), Count: last.Count + n}
 }
 
 // purgeNotices looks at the next deliveries, in the order of their ids, and
 // removes old notices among them. A run ends at the end of the list; the next
 // one begins anew.
-func (h *Hub) purgeNotices(ctx context.Context, before time.Time) (again bool, err error) {
+func (h *Hub) purgeNotices(ctx context.Context, before time.Time) (bool, error) {
+	return h.purgeRows(ctx, "notices", func(tx store.Tx, st *retentionState) (n int, again bool, err error) {
+		st.After, n, err = tx.PurgeNotices(st.After, 4*purgeBatch, func(d *store.Delivery) bool {
+			return d.Created.Before(before) && d.Ended.Before(before)
+		})
+		return n, st.After != "", err
+	})
+}
+
+// purgeTaken looks at the next digests of mails taken in the same way.
+func (h *Hub) purgeTaken(ctx context.Context, before time.Time) (bool, error) {
+	return h.purgeRows(ctx, "taken", func(tx store.Tx, st *retentionState) (n int, again bool, err error) {
+		st.Taken, n, err = tx.PurgeTaken(st.Taken, 4*purgeBatch, before)
+		return n, st.Taken != nil, err
+	})
+}
+
+// purgeRows is one commit of a purge that goes through rows of a kind, and notes
+// in the state how far; again: the end was not reached.
+func (h *Hub) purgeRows(ctx context.Context, kind string, look func(store.Tx, *retentionState) (gone int, again bool, err error)) (again bool, err error) {
 	err = h.change(ctx, func(tx store.Tx) error {
 		st, err := readRetention(tx)
 		if err != nil {
 			return err
 		}
-		last, n, err := tx.PurgeNotices(st.After, 4*purgeBatch, func(d *store.Delivery) bool {
-			return d.Created.Before(before) && d.Ended.Before(before)
-		})
-		if err != nil {
+		var n int
+		if n, again, err = look(tx, &st); err != nil {
 			return err
 		}
-		again = last != ""
 		if n > 0 {
 			err = h.put1(tx, hubActor, store.Trace{Family: store.Technical, Action: "retention.removed", Outcome: outcomeDone, Detail: map[string]string{
-				"kind": "notices", "count": fmt.Sprint(n),
+				"kind": kind, "count": fmt.Sprint(n),
 			}})
 			if err != nil {
 				return err
 			}
 		}
-		return h.noteGone(tx, "notices", n, func(st *retentionState) { st.After = last })
+		h.countGone(&st, kind, n)
+		return putRetention(tx, st)
 	})
 	if err != nil {
-		return false, fmt.Errorf("purging notices: %w", err)
+		return false, fmt.Errorf("purging %s: %w", kind, err)
 	}
 	return again, nil
 }

@@ -235,3 +235,50 @@ func TestOldNoticesGo(t *testing.T) {
 		t.Errorf("%d purges are traced", n)
 	}
 }
+
+// What was taken from an operator's box is known as long as the box may show it
+// again: counted from when it was last seen there.
+func TestTakenIsForgotten(t *testing.T) {
+	h := keeping(t)
+	h.o.Retention.Taken = 400 * day
+	w := func(n string) written {
+		return written{from: "roux@chu.test", to: string(h.child), id: n + "@chu.test", subject: "Sortie", text: n}
+	}
+	take := func(c Cursor, w written) {
+		t.Helper()
+		if _, err := h.collect(c, w); err != nil {
+			t.Fatal(err)
+		}
+	}
+	known := func(w written) bool {
+		t.Helper()
+		var known bool
+		if err := h.view(t.Context(), func(v store.View) (err error) {
+			known, err = v.Taken(string(operatorBox), fetched(Cursor{}, w.bytes()).Digest())
+			return err
+		}); err != nil {
+			t.Fatal(err)
+		}
+		return known
+	}
+	old, still := w("ancien"), w("encore")
+	take(Cursor{Validity: 1, UID: 1}, old)
+	take(Cursor{Validity: 1, UID: 2}, still)
+	h.jump(300 * day)
+	take(Cursor{Validity: 2, UID: 1}, still) // the box counts anew
+	h.days(4)
+	if !known(old) || !known(still) {
+		t.Fatal("forgotten too early")
+	}
+	h.jump(97 * day)
+	h.days(4)
+	if known(old) || !known(still) {
+		t.Errorf("after 400 days: known %t, the one that was seen again %t", known(old), known(still))
+	}
+	if gone := must[RetentionView](t)(h.Retention(t.Context())).Purged["taken"]; gone.Count != 1 {
+		t.Errorf("%+v", gone)
+	}
+	if n := h.count(store.Technical, "retention.removed"); n != 1 {
+		t.Errorf("%d purges are traced", n)
+	}
+}

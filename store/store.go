@@ -403,8 +403,9 @@ type Tx interface {
 	DropBox(Address) ([]Owner, error)
 
 	// PutTaken notes that a mail was taken from a source that may show it again
-	// (an operator's box whose UIDs start anew), by the digest of its bytes.
-	PutTaken(source string, digest [32]byte) error
+	// (an operator's box whose UIDs start anew), by the digest of its bytes. Of the
+	// time the day is kept.
+	PutTaken(source string, digest [32]byte, at time.Time) error
 
 	Trace(t Trace) error
 	// PurgeTraces removes the oldest traces of a family for which goes is true:
@@ -416,5 +417,9 @@ type Tx interface {
 	// kind, and gives the last it looked at ("": there are no more) and how many
 	// went. What belongs to a pathway goes with it alone.
 	PurgeNotices(after DeliveryID, visit int, goes func(*Delivery) bool) (last DeliveryID, gone int, err error)
+	// PurgeTaken removes what PutTaken noted before a day. It looks at up to visit
+	// notes after one, and gives the last it looked at (nil: there are no more) and
+	// how many went.
+	PurgeTaken(after []byte, visit int, before time.Time) (last []byte, gone int, err error)
 	PutSetting(name string, value []byte) error
 }

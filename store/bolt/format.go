@@ -48,7 +48,7 @@ var (
 	bucketTraces     = []byte("traces")     // family·seq → Trace, trace key
 	bucketHeads      = []byte("heads")      // "heads" → headRow, trace key
 	bucketSettings   = []byte("settings")   // name → value, hub key
-	bucketTaken      = []byte("taken")      // L(source, digest) → 1
+	bucketTaken      = []byte("taken")      // L(source, digest) → day (u32, since 1970)
 	bucketErasures   = []byte("erasures")   // code → Erasure, hub key
 	bucketLarge      = []byte("large")      // name of a large segment → nothing
 	// bucketReaders holds what readers have of their own side by side. "A" is the

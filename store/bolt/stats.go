@@ -72,18 +72,6 @@ func (t *tx) PutSetting(name string, value []byte) error {
 	return nil
 }
 
-// Taken implements [store.View].
-func (v *view) Taken(source string, digest [32]byte) (bool, error) {
-	return v.bucket(bucketTaken).Get(v.lookup("taken", source, string(digest[:]))) != nil, nil
-}
-
-// PutTaken implements [store.Tx].
-func (t *tx) PutTaken(source string, digest [32]byte) error {
-	key, row := t.lookup("taken", source, string(digest[:])), []byte{1}
-	t.keep(bucketTaken, key, row)
-	return t.putRaw(bucketTaken, key, row)
-}
-
 // needKey makes a key within a commit, for the rare owner that comes up there.
 // The keystore is synced before the commit that names the key; a commit that
 // fails leaves a key that the next one finds.

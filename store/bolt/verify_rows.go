@@ -34,7 +34,7 @@ func (c *verifier) rows() error {
 		string(bucketErasures):   func(k, row []byte) error { return c.v.open(bucketErasures, k, hubOwner, row, new(store.Erasure)) },
 		string(bucketSegments):   func(k, row []byte) error { return c.v.open(bucketSegments, k, hubOwner, row, new(segmentEnd)) },
 		string(bucketReaders):    c.readerRow,
-		string(bucketTaken):      func(_, row []byte) error { return c.leadsTo(bucketMeta, keyState, row) },
+		string(bucketTaken):      c.takenRow,
 		string(bucketLarge):      func(_, row []byte) error { return c.leadsTo(bucketMeta, keyState, row) },
 		string(bucketMeta):       c.metaRow,
 	}
@@ -98,6 +98,13 @@ func (c *verifier) leadsTo(bucket, key, row []byte) error {
 		return misfit
 	}
 	return c.there(bucket, key)
+}
+
+func (c *verifier) takenRow(_, row []byte) error {
+	if _, ok := takenDay(row); !ok {
+		return misfit
+	}
+	return nil
 }
 
 func (c *verifier) metaRow(k, row []byte) error {

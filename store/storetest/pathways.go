@@ -174,7 +174,7 @@ func taken(_ *testing.T, b *bench) {
 			if err := t.PutSetting("cursor", digest[:1]); err != nil {
 				return err
 			}
-			if err := t.PutTaken("box", digest); err != nil {
+			if err := t.PutTaken("box", digest, noon); err != nil {
 				return err
 			}
 			if ok, err := t.Taken("box", digest); err != nil || !ok {
@@ -192,5 +192,44 @@ func taken(_ *testing.T, b *bench) {
 	b.same("cursor", got(b, func(v store.View) ([]byte, error) { return v.Setting("cursor") }), []byte{1})
 	if !known("box", one) || known("box", two) || known("other", one) {
 		b.Errorf("known: %t, of a commit that failed %t, of another source %t", known("box", one), known("box", two), known("other", one))
+	}
+}
+
+// takenPurged: what was taken before a day goes, however often it is asked; what
+// was taken again counts by the last time.
+func takenPurged(_ *testing.T, b *bench) {
+	const n, old = 20, 12
+	b.commit(func(t store.Tx) error {
+		for i := range byte(n) {
+			at := noon
+			if i < old {
+				at = noon.AddDate(0, 0, -30)
+			}
+			if err := t.PutTaken("box", [32]byte{i}, at); err != nil {
+				return err
+			}
+		}
+		return t.PutTaken("box", [32]byte{0}, noon)
+	})
+	var after []byte
+	gone, rounds := 0, 0
+	for {
+		b.commit(func(t store.Tx) error {
+			last, n, err := t.PurgeTaken(after, 6, noon.AddDate(0, 0, -29))
+			after, gone = last, gone+n
+			return err
+		})
+		if rounds++; after == nil {
+			break
+		}
+	}
+	if gone != old-1 || rounds != 4 {
+		b.Errorf("%d went in %d rounds", gone, rounds)
+	}
+	b.reopen()
+	for i := range byte(n) {
+		if known := got(b, func(v store.View) (bool, error) { return v.Taken("box", [32]byte{i}) }); known != (i == 0 || i >= old) {
+			b.Errorf("mail %d known: %t", i, known)
+		}
 	}
 }

@@ -42,6 +42,7 @@ func Run(t *testing.T, fresh Fresh) {
 		{"erasing", erasing},
 		{"settings", settings},
 		{"taken", taken},
+		{"taken and purged", takenPurged},
 		{"messages", messages},
 		{"many indexes", manyIndexes},
 		{"message sizes", messageSizes},
