@@ -43,7 +43,8 @@ type plan struct {
 	copyID   string
 	verdicts map[store.MemberID]verdict
 	missed   []missedDocument
-	refused  []int // documents of message that claim to replace what they may not
+	refused  []int             // documents of message that claim to replace what they may not
+	copies   []*store.Delivery // of message, if it is filed
 	// duplicate is the message already filed with the same fingerprint.
 	duplicate *store.MessageRef
 	report    *report // DSN, MDN, automatic answer: recorded, not relayed

@@ -151,14 +151,11 @@ func (h *Hub) story(v store.View, pl *plan, in *incoming, view *ExplainView) err
 			Title: d.Title, Rubric: d.Rubric,
 		})
 	}
-	copies, err := h.copies(v, &copyPlan{
-		p: pl.pathway, prog: pl.prog, m: m, copyID: pl.copyID, parent: pl.parent, now: in.now, xdm: isXDM(in.idx),
-	}, func(mem *store.Member) bool { return pl.verdicts[mem.ID].ok })
-	if err != nil {
+	if err := h.planCopies(v, pl, in); err != nil {
 		return err
 	}
 	var getting []store.MemberID
-	for _, d := range copies {
+	for _, d := range pl.copies {
 		view.Copies = append(view.Copies, copyView(d))
 		getting = append(getting, d.Members...)
 	}

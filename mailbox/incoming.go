@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/relais-sante/relais/mailbox/letter"
@@ -93,9 +94,14 @@ func (h *Hub) receive(ctx context.Context, env Envelope, r io.Reader) (*incoming
 	return in, nil
 }
 
+// pouring are the buffers of pour.
+var pouring = sync.Pool{New: func() any { b := make([]byte, 32<<10); return &b }}
+
 // pour copies r, at most the size the hub takes.
 func (h *Hub) pour(w io.Writer, draft store.Draft, r io.Reader) error {
-	buf := make([]byte, 32<<10)
+	buffer := pouring.Get().(*[]byte)
+	defer pouring.Put(buffer)
+	buf := *buffer
 	for {
 		n, err := r.Read(buf)
 		if n > 0 {

@@ -113,8 +113,10 @@ func (h *Hub) settle(ctx context.Context, in *incoming) (Receipt, error) {
 		var pl *plan
 		err := h.view(ctx, func(v store.View) error {
 			var err error
-			pl, err = h.decide(v, in)
-			return err
+			if pl, err = h.decide(v, in); err != nil || !pl.files() {
+				return err
+			}
+			return h.planCopies(v, pl, in)
 		})
 		if err != nil {
 			return Receipt{}, err
@@ -130,15 +132,18 @@ func (h *Hub) settle(ctx context.Context, in *incoming) (Receipt, error) {
 // carryOut writes what was decided.
 func (h *Hub) carryOut(ctx context.Context, pl *plan, in *incoming) (Receipt, error) {
 	switch {
+	case pl.files():
+		return h.file(ctx, pl, in)
 	case pl.report != nil:
 		return h.record(ctx, pl, in)
 	case pl.duplicate != nil:
 		return h.acknowledge(ctx, pl, in)
-	case pl.held != "":
-		return h.holdBack(ctx, pl, in)
 	}
-	return h.file(ctx, pl, in)
+	return h.holdBack(ctx, pl, in)
 }
+
+// files reports whether the message is to be filed.
+func (pl *plan) files() bool { return pl.report == nil && pl.duplicate == nil && pl.held == "" }
 
 // unchanged makes sure that the pathway is still the one decided on.
 func unchanged(tx store.Tx, p *store.Pathway) error {
@@ -152,29 +157,27 @@ func unchanged(tx store.Tx, p *store.Pathway) error {
 	return nil
 }
 
-// file keeps a message on the thread and queues its copies.
-func (h *Hub) file(ctx context.Context, pl *plan, in *incoming) (Receipt, error) {
-	m := pl.message
-	receipt := Receipt{Pathway: m.Pathway, Message: m.ID}
+// planCopies makes the copies of a message that is to be filed.
+func (h *Hub) planCopies(v store.View, pl *plan, in *incoming) error {
 	plan := copyPlan{
-		p: pl.pathway, prog: pl.prog, m: m, copyID: pl.copyID, parent: pl.parent, now: in.now,
+		p: pl.pathway, prog: pl.prog, m: pl.message, copyID: pl.copyID, parent: pl.parent, now: in.now,
 		xdm: isXDM(in.idx),
 	}
-	var copies []*store.Delivery
-	err := h.view(ctx, func(v store.View) error {
-		var err error
-		copies, err = h.copies(v, &plan, func(mem *store.Member) bool { return pl.verdicts[mem.ID].ok })
-		return err
-	})
-	if err != nil {
-		return Receipt{}, err
-	}
+	var err error
+	pl.copies, err = h.copies(v, &plan, func(mem *store.Member) bool { return pl.verdicts[mem.ID].ok })
+	return err
+}
+
+// file keeps a message on the thread and queues its copies.
+func (h *Hub) file(ctx context.Context, pl *plan, in *incoming) (Receipt, error) {
+	m, copies := pl.message, pl.copies
+	receipt := Receipt{Pathway: m.Pathway, Message: m.ID}
 	noteCopies(m, copies)
 	m.Shown = h.shownAs(pl.pathway, in.idx).Size
 	if err := in.expect(store.Owner{Kind: store.OwnedByPathway, ID: string(m.Pathway)}); err != nil {
 		return Receipt{}, err
 	}
-	err = h.take(ctx, in, func(tx store.Tx) error {
+	err := h.take(ctx, in, func(tx store.Tx) error {
 		if err := unchanged(tx, pl.pathway); err != nil {
 			return err
 		}

@@ -1,8 +1,10 @@
 package letter
 
 import (
+	"net/mail"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
@@ -99,7 +101,7 @@ func TestAddressListRoundTrip(t *testing.T) {
 }
 
 func FuzzAddressList(f *testing.F) {
-	for _, s := range []string{`"Roux, A" <a@x>, b@y (c), g: d@z;`, "=?utf-8?q?x?= <<a>,", "<@a,@b:c@d>", `"\`} {
+	for _, s := range []string{"Mon, 23 Nov 2026 09:00:00 +0100", "3 Nov 2026 9:00:00 +0000 (UTC)", `"Roux, A" <a@x>, b@y (c), g: d@z;`, "=?utf-8?q?x?= <<a>,", "<@a,@b:c@d>", `"\`} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {
@@ -120,6 +122,16 @@ func FuzzAddressList(f *testing.F) {
 				t.Errorf("id %q", id)
 			}
 		}
-		parseDate(s)
+		read, err := mail.ParseDate(strings.Join(strings.Fields(s[:min(len(s), 200)]), " "))
+		if got := parseDate(s); err == nil && (!got.Equal(read) || got.Format(time.RFC3339) != read.Format(time.RFC3339)) {
+			t.Errorf("date %q: %v, net/mail reads %v", s, got, read)
+		}
+		lower, may := strings.ToLower(s), false
+		for _, l := range authorLabels {
+			may = may || strings.Contains(lower, l)
+		}
+		if MayNameAuthor(s) != may {
+			t.Errorf("%q may name an author: %v", s, !may)
+		}
 	})
 }

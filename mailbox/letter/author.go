@@ -19,13 +19,21 @@ const (
 // writes. The contract names the first and the last.
 var authorLabels = []string{"auteure", "auteur", "autrice", "author"}
 
+// maxLabel is more than the bytes of any label, whatever its capitals are.
+const maxLabel = 32
+
 // MayNameAuthor reports whether a text may hold such a line, which is quick to
 // say no to for most.
 func MayNameAuthor(text string) bool {
-	lower := strings.ToLower(text)
-	for _, l := range authorLabels {
-		if strings.Contains(lower, l) {
-			return true
+	for i := 0; i+2 < len(text); i++ {
+		if text[i]|0x20 != 'a' || text[i+1]|0x20 != 'u' || text[i+2]|0x20 != 't' { // as every label begins
+			continue
+		}
+		lower := strings.ToLower(text[i:min(i+maxLabel, len(text))])
+		for _, l := range authorLabels {
+			if strings.HasPrefix(lower, l) {
+				return true
+			}
 		}
 	}
 	return false

@@ -48,6 +48,10 @@ func parseIDs(v string, limit int) []string {
 	return ids
 }
 
+// usualDates are what nearly all mail bears (RFC 5322 §3.3): net/mail tries them
+// after two dozen others.
+var usualDates = []string{"Mon, 2 Jan 2006 15:04:05 -0700", "2 Jan 2006 15:04:05 -0700"}
+
 // dateLayouts are dates that net/mail does not read, after its own.
 var dateLayouts = []string{
 	time.RFC3339,
@@ -67,6 +71,11 @@ var dateLayouts = []string{
 // parseDate reads a Date field; the zero time if it cannot be read.
 func parseDate(v string) time.Time {
 	v = strings.Join(strings.Fields(v[:min(len(v), 200)]), " ")
+	for _, layout := range usualDates {
+		if t, err := time.Parse(layout, v); err == nil {
+			return t
+		}
+	}
 	if t, err := mail.ParseDate(v); err == nil {
 		return t
 	}
