@@ -40,7 +40,7 @@ type Programme struct {
 	Sources     []Source
 	File        string // for messages
 
-	secretWords []string // SecretWords as they are looked for
+	secretWords *wordList // SecretWords as they are looked for
 }
 
 // Role is what a member does in the team.

@@ -33,30 +33,46 @@ func mentionsFunc(args ...any) (any, error) {
 	return mentions(text, words...), nil
 }
 
-// alone gives words as mentionsAny looks for them.
-func alone(words []string) []string {
-	var all []string
+// wordList are words as mentionsAny looks for them.
+type wordList struct {
+	words  []string // each with a space around
+	begins [256]bool
+}
+
+func alone(words []string) *wordList {
+	all := new(wordList)
 	for _, word := range words {
 		if w := string(appendSpaced(nil, word)); w != " " {
-			all = append(all, w)
+			all.words = append(all.words, w)
+			all.begins[w[1]] = true
 		}
 	}
 	return all
 }
 
-// mentionsAny reports whether a text mentions one of the words, made by alone.
-func mentionsAny(text string, words []string) bool {
-	if text == "" || len(words) == 0 {
+// in reports whether a text made by appendSpaced has one of the words.
+func (l *wordList) in(text []byte) bool {
+	for at := 0; at+1 < len(text); {
+		if l.begins[text[at+1]] {
+			for _, w := range l.words {
+				if len(text)-at >= len(w) && string(text[at:at+len(w)]) == w {
+					return true
+				}
+			}
+		}
+		at += 1 + bytes.IndexByte(text[at+1:], ' ') // the text ends with one
+	}
+	return false
+}
+
+// mentionsAny reports whether a text mentions one of the words.
+func mentionsAny(text string, words *wordList) bool {
+	if text == "" || words == nil || len(words.words) == 0 {
 		return false
 	}
 	buf := spacedTexts.Get().(*[]byte)
 	in := appendSpaced((*buf)[:0], text)
-	found := false
-	for _, w := range words {
-		if found = bytes.Contains(in, []byte(w)); found {
-			break
-		}
-	}
+	found := words.in(in)
 	if cap(in) <= maxSpacedText {
 		*buf = in
 	}

@@ -41,6 +41,20 @@ func TestSpacedTexts(t *testing.T) {
 	})
 }
 
+func TestMentionsAny(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		some := rapid.StringOf(rapid.RuneFrom([]rune("abÉ -")))
+		text, words := some.Draw(t, "text"), rapid.SliceOf(some).Draw(t, "words")
+		want := false
+		for _, w := range words {
+			want = want || spaced(w) != " " && strings.Contains(spaced(text), spaced(w))
+		}
+		if mentions(text, words...) != want {
+			t.Fatalf("%q mentions one of %q: %v", text, words, !want)
+		}
+	})
+}
+
 func BenchmarkMentions(b *testing.B) {
 	text := strings.Repeat("Surveillance de routine, rien à signaler aujourd'hui. Bien à vous.\n", 60)
 	words := alone(defaultSecretWords)
