@@ -2,6 +2,7 @@ package rules
 
 import (
 	"bytes"
+	"slices"
 	"strings"
 	"sync"
 	"unicode"
@@ -90,11 +91,8 @@ const maxSpacedText = 64 << 10
 func appendSpaced(dst []byte, s string) []byte {
 	dst = append(dst, ' ')
 	for i := 0; i < len(s); {
-		if c := s[i]; c < utf8.RuneSelf {
-			i++
-			if w := asciiWords[c]; w != ' ' || dst[len(dst)-1] != ' ' {
-				dst = append(dst, w)
-			}
+		if s[i] < utf8.RuneSelf {
+			dst, i = appendASCII(slices.Grow(dst, len(s)-i), s, i)
 			continue
 		}
 		r, size := utf8.DecodeRuneInString(s[i:])
@@ -117,6 +115,23 @@ func appendSpaced(dst []byte, s string) []byte {
 		dst = append(dst, ' ')
 	}
 	return dst
+}
+
+// appendASCII is appendSpaced from the i-th byte of s to the next that is not
+// ASCII. There is room in dst.
+func appendASCII(dst []byte, s string, i int) ([]byte, int) {
+	n := len(dst)
+	last, room := dst[n-1], dst[:n+len(s)-i]
+	for i < len(s) && s[i] < utf8.RuneSelf {
+		w := asciiWords[s[i]]
+		i++
+		if w == ' ' && last == ' ' {
+			continue
+		}
+		room[n], last = w, w
+		n++
+	}
+	return room[:n], i
 }
 
 // asciiWords folds letters and digits of ASCII, and makes a space of the rest.
