@@ -1,11 +1,9 @@
 package seal
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -40,6 +38,7 @@ func (a *Away) Journal() string { return a.Error() }
 
 const (
 	errNotThere = journal.Fault("the place cannot be reached")
+	errLate     = journal.Fault("the place does not answer")
 	errForeign  = journal.Fault("the place holds the keys of another hub")
 	errDiffers  = journal.Fault("the copy does not read back as written")
 )
@@ -54,6 +53,49 @@ type place struct {
 	number   uint32 // epoch of that keystore
 	at       time.Time
 	err      error
+}
+
+// placePatience is how long a place may take for one step. A disk of the network
+// that hangs keeps whoever asks it waiting for ever: neither the hub nor the
+// other places wait with them.
+const placePatience = 30 * time.Second
+
+// atPlace does one step of the work at a place, in a goroutine of its own. The
+// error is an [*Away], or the context's. A step that is late goes on by itself,
+// so it must touch nothing of k; until it ends nothing more is begun at its
+// place, so that what is late overwrites nothing newer. Under upkeep.
+func (k *Keys) atPlace(ctx context.Context, dir string, step func() error) error {
+	if late := k.late[dir]; late != nil {
+		select {
+		case <-late:
+			delete(k.late, dir)
+		default:
+			return &Away{dir, errLate}
+		}
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- step() }()
+	patience := time.NewTimer(k.o.patience)
+	defer patience.Stop()
+	stopped := ctx.Done()
+	for {
+		select {
+		case err := <-ended:
+			if err != nil {
+				return &Away{dir, err}
+			}
+			return nil
+		case <-stopped:
+			stopped = nil
+			patience.Reset(min(k.o.patience, time.Second)) // what is about to end is waited for
+		case <-patience.C:
+			k.late[dir] = ended
+			if err := ctx.Err(); err != nil {
+				return err
+			}
+			return &Away{dir, errLate}
+		}
+	}
 }
 
 func placesPath(dir string) string { return filepath.Join(dir, "places") }
@@ -103,7 +145,7 @@ func (k *Keys) settleAll(ctx context.Context) error {
 		if err := k.o.at("copy"); err != nil {
 			return err
 		}
-		err := k.copyTo(dir, epochFile, &used)
+		err := k.copyTo(ctx, dir, epochFile, &used)
 		k.note(dir, err)
 		if err != nil {
 			away = errors.Join(away, err)
@@ -116,7 +158,7 @@ func (k *Keys) settleAll(ctx context.Context) error {
 	case away != nil:
 		return away
 	}
-	return k.retire(used)
+	return k.retire(ctx, used)
 }
 
 // note remembers how a look at a place ended.
@@ -135,189 +177,48 @@ func (k *Keys) note(dir string, err error) {
 }
 
 // copyTo makes one place current.
-func (k *Keys) copyTo(dir string, epochFile []byte, used *[]string) error {
+func (k *Keys) copyTo(ctx context.Context, dir string, epochFile []byte, used *[]string) error {
+	c := k.copying(dir, epochFile)
 	known := slices.Contains(*used, dir)
-	have, err := k.placeKeystore(dir)
-	switch {
-	case err != nil:
-		return &Away{dir, err}
-	case known && have == nil:
-		return &Away{dir, errNotThere}
-	case !known:
-		// The head of the keystore says that the place is ours. It lies there
-		// before the place is noted, and that before any key does: so a noted
-		// place without one is not the place.
-		if have == nil {
-			have = encodeHead(k.epoch.number, k.epoch.store)
-			if err := supersede(keystorePath(dir), have); err != nil {
-				return &Away{dir, err}
-			}
-		}
+	if err := k.atPlace(ctx, dir, func() error { return c.claim(known) }); err != nil {
+		return err
+	}
+	if !known {
 		*used = append(*used, dir)
 		if err := k.noteFormer(*used); err != nil {
 			return storeFault(err)
 		}
 	}
-	if err := k.copyEpoch(dir, epochFile); err != nil {
-		return &Away{dir, err}
-	}
-	if err := k.copyKeystore(dir, have); err != nil {
-		return &Away{dir, err}
-	}
-	return nil
-}
-
-// placeKeystore finds the keystore of a place; nil if there is none.
-func (k *Keys) placeKeystore(dir string) ([]byte, error) {
-	if fi, err := os.Stat(dir); err != nil || !fi.IsDir() {
-		return nil, errNotThere
-	}
-	f, err := os.Open(keystorePath(dir))
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	head := make([]byte, storeHead)
-	if _, err := io.ReadFull(f, head); err != nil {
-		return []byte{}, nil // broken off at its beginning: to be written anew
-	}
-	if _, id, err := decodeHead(head); err == nil && id != k.epoch.store {
-		return nil, errForeign
-	}
-	return head, nil
-}
-
-func (k *Keys) copyEpoch(dir string, want []byte) error {
-	k.mu.RLock()
-	p := k.places[dir]
-	done := p != nil && bytes.Equal(p.epoch, want)
-	k.mu.RUnlock()
-	if done {
-		return nil
-	}
-	path := epochPath(dir, k.epoch.number)
-	have, err := os.ReadFile(path)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err := k.atPlace(ctx, dir, c.copy); err != nil {
 		return err
 	}
-	if !bytes.Equal(have, want) {
-		if err := supersede(path, want); err != nil {
-			return err
-		}
-		if have, err = os.ReadFile(path); err != nil {
-			return err
-		}
-	}
-	if !bytes.Equal(have, want) {
-		return errDiffers
-	}
-	k.seen(dir, func(p *place) { p.epoch = want })
-	return nil
-}
-
-func (k *Keys) seen(dir string, what func(*place)) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if k.places[dir] == nil {
-		k.places[dir] = &place{}
-	}
-	what(k.places[dir])
-}
-
-// copyKeystore brings the keystore of a place to where ours is. What was read
-// back before is not read again: a place lags by a few records most of the time.
-func (k *Keys) copyKeystore(dir string, head []byte) error {
-	k.mu.RLock()
-	end, known := k.end, int64(0)
-	if p := k.places[dir]; p != nil && p.number == k.epoch.number {
-		known = p.keystore
-	}
-	k.mu.RUnlock()
-	path := keystorePath(dir)
-	if fi, err := os.Stat(path); err != nil || fi.Size() != known || known == 0 || known > end || !bytes.Equal(head, encodeHead(k.epoch.number, k.epoch.store)) {
-		known = 0
-	}
-	want := make([]byte, end-known)
-	if _, err := k.file.ReadAt(want, known); err != nil {
-		return storeFault(err)
-	}
-	if known == 0 {
-		have, err := os.ReadFile(path)
-		if err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return err
-		}
-		if !bytes.Equal(have, want) {
-			if err := supersede(path, want); err != nil {
-				return err
-			}
-		}
-	} else if err := appendAt(path, want, known); err != nil {
-		return err
-	}
-	if err := readsBack(path, want, known); err != nil {
-		return err
-	}
-	k.seen(dir, func(p *place) { p.keystore, p.number = end, k.epoch.number })
-	return nil
-}
-
-func appendAt(path string, b []byte, at int64) error {
-	if len(b) == 0 {
-		return nil
-	}
-	f, err := os.OpenFile(path, os.O_WRONLY, 0)
-	if err != nil {
-		return err
-	}
-	_, err = f.WriteAt(b, at)
-	if err == nil {
-		err = f.Sync()
-	}
-	if cerr := f.Close(); err == nil {
-		err = cerr
-	}
-	return err
-}
-
-func readsBack(path string, want []byte, at int64) error {
-	f, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	have, err := io.ReadAll(io.NewSectionReader(f, at, int64(len(want))+1))
-	if err != nil {
-		return err
-	}
-	if !bytes.Equal(have, want) {
-		return errDiffers
-	}
+	k.places[dir] = &c.now
 	return nil
 }
 
 // retire ends the epochs before the one in use: at the places in use, at those
 // that are no longer, here last.
-func (k *Keys) retire(used []string) error {
+func (k *Keys) retire(ctx context.Context, used []string) error {
 	if err := k.o.at("retire"); err != nil {
 		return err
 	}
+	number, id := k.epoch.number, k.epoch.store
 	for _, dir := range k.o.Copies {
-		if err := k.endBefore(dir, k.epoch.number); err != nil {
-			return &Away{dir, err}
+		if err := k.atPlace(ctx, dir, func() error { return endBefore(dir, number) }); err != nil {
+			return err
 		}
 	}
 	for _, dir := range slices.Clone(used) {
 		if slices.Contains(k.o.Copies, dir) {
 			continue
 		}
-		if err := k.leave(dir); err != nil {
+		if err := k.atPlace(ctx, dir, func() error { return leave(dir, number, id) }); err != nil {
 			if len(k.owed()) == 0 {
 				continue // nothing waits for it; `key status` tells
 			}
-			return &Away{dir, err}
+			return err
 		}
 		used = slices.DeleteFunc(used, func(d string) bool { return d == dir })
 		if err := k.noteFormer(used); err != nil {
@@ -330,49 +231,10 @@ func (k *Keys) retire(used []string) error {
 	if err := shred(keystorePath(k.o.DataDir) + oldSuffix); err != nil {
 		return storeFault(err)
 	}
-	if err := k.endBefore(k.o.EpochDir, k.epoch.number); err != nil {
+	if err := endBefore(k.o.EpochDir, number); err != nil {
 		return storeFault(err)
 	}
 	return nil
-}
-
-// endBefore overwrites and removes, in one folder, the epochs before a number
-// and what changes left behind.
-func (k *Keys) endBefore(dir string, number uint32) error {
-	entries, err := os.ReadDir(dir)
-	if err != nil {
-		return err
-	}
-	for _, entry := range entries {
-		name := entry.Name()
-		n, ok := epochNumber(name)
-		base := strings.TrimSuffix(strings.TrimSuffix(name, oldSuffix), nextSuffix)
-		_, ours := epochNumber(base)
-		if ok && n < number || base != name && (ours || base == "keystore") {
-			if err := shred(filepath.Join(dir, name)); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
-}
-
-// leave takes everything of ours from a place that is no longer one.
-func (k *Keys) leave(dir string) error {
-	have, err := k.placeKeystore(dir)
-	if errors.Is(err, errForeign) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	if have == nil {
-		return errNotThere
-	}
-	if err := k.endBefore(dir, k.epoch.number+1); err != nil {
-		return err
-	}
-	return shred(keystorePath(dir)) // last: it says that the place is ours
 }
 
 // ForgetPlace takes a place for lost, with the epochs that lie there: whoever

@@ -34,7 +34,8 @@ type Keys struct {
 	hub    hubSecret  // the hub key in use
 	next   *hubSecret // the one it is being changed for, if it is at hand
 	places map[string]*place
-	dirty  chan struct{} // tells Run that the copies lag
+	late   map[string]<-chan error // steps that did not end in time, by place; under upkeep
+	dirty  chan struct{}           // tells Run that the copies lag
 
 	mu      sync.RWMutex
 	epoch   *epoch

@@ -39,6 +39,8 @@ type Options struct {
 	// at, for tests, is called between two steps of a rotation; an error ends it
 	// there as a crash would.
 	at func(step string) error
+	// patience, for tests, is that with a place of copies.
+	patience time.Duration
 }
 
 func (o *Options) fill() error {
@@ -47,6 +49,9 @@ func (o *Options) fill() error {
 	}
 	if o.Now == nil {
 		o.Now = time.Now
+	}
+	if o.patience == 0 {
+		o.patience = placePatience
 	}
 	if o.at == nil {
 		o.at = func(string) error { return nil }
@@ -154,7 +159,7 @@ func Open(o Options) (*Keys, error) {
 	}
 	k := &Keys{
 		o: o, random: o.Rand, now: o.Now, file: f, hub: hub,
-		places: map[string]*place{}, dirty: make(chan struct{}, 1),
+		places: map[string]*place{}, late: map[string]<-chan error{}, dirty: make(chan struct{}, 1),
 		keys: map[store.Owner]*key{}, dropped: map[store.Owner]bool{}, handles: map[Handle]store.Owner{},
 	}
 	k.idle = sync.NewCond(&k.mu)

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -315,6 +316,53 @@ func TestPlaceAway(t *testing.T) {
 		if got := names(t, disk); got != epochName(number+1)+" keystore" {
 			t.Errorf("%s, back: %s", name, got)
 		}
+	}
+}
+
+// TestPlaceHangs: a place on a disk that hangs keeps neither the others nor the
+// hub waiting, an epoch does not end meanwhile, and all is made good once the
+// disk answers.
+func TestPlaceHangs(t *testing.T) {
+	o := withCopies(t, testOptions(t), 3)
+	o.patience = 100 * time.Millisecond
+	k, _ := filled(t, o, 2)
+	must(t, k.Settle(t.Context()))
+	hung := keystorePath(o.Copies[1])
+	must(t, os.Remove(hung))
+	must(t, syscall.Mkfifo(hung, 0o600)) // whoever opens it waits
+	var away *Away
+	number, _ := k.Epoch()
+	if _, err := k.Rotate(t.Context(), child(0)); !errors.As(err, &away) || away.Place != o.Copies[1] || !errors.Is(err, errLate) {
+		t.Fatal(err)
+	}
+	for range 2 { // the second time nobody waits: the first look has not ended
+		if s := k.Status(); len(s.Owed) != 1 || s.Places[0].State != PlaceCurrent || s.Places[1].State != PlaceAway || s.Places[2].State != PlaceCurrent {
+			t.Errorf("%+v", s)
+		}
+		if err := k.Settle(t.Context()); !errors.Is(err, errLate) {
+			t.Fatal(err)
+		}
+	}
+	if got := names(t, o.Copies[1]); !strings.Contains(got, epochName(number)) {
+		t.Errorf("the old epoch ended early: %s", got)
+	}
+	disk, err := os.OpenFile(hung, os.O_WRONLY, 0) // it answers
+	must(t, err)
+	must(t, os.Remove(hung))
+	must(t, disk.Close())
+	must(t, os.WriteFile(hung, encodeHead(number, k.epoch.store), 0o600)) // what was there
+	for end := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
+		if err := k.Settle(t.Context()); err == nil {
+			break
+		} else if !errors.As(err, &away) || time.Now().After(end) {
+			t.Fatal(err)
+		}
+	}
+	if s := k.Status(); len(s.Owed) != 0 || s.Places[1].State != PlaceCurrent {
+		t.Errorf("once it answers: %+v", s)
+	}
+	if got := names(t, o.Copies[1]); got != epochName(number+1)+" keystore" {
+		t.Errorf("once it answers: %s", got)
 	}
 }
 
