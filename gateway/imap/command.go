@@ -130,6 +130,9 @@ func (c *conn) next() {
 		c.refuse(tag, p)
 		return
 	}
+	if c.view != nil {
+		c.view.missed = false
+	}
 	r := v.do(c, p)
 	if !p.abandon() {
 		return

@@ -46,7 +46,6 @@ type fetching struct {
 	dearest  fetchKind
 	seen     bool // content is read without PEEK: it sets \Seen
 	noCTE    bool // BINARY of something nobody can decode
-	gone     bool // a message was not there any more
 }
 
 func (f *fetching) add(k fetchKind) {
@@ -141,13 +140,10 @@ func (c *conn) fetchCommand(p *parser, uid bool) reply {
 	if err := c.fetch(&f, at); err != nil {
 		return c.failed(err)
 	}
-	switch {
-	case f.noCTE:
+	if f.noCTE {
 		return no(codeUnknownCTE, "Codage inconnu / unknown encoding")
-	case f.gone && !uid:
-		return someGone()
 	}
-	return ok()
+	return v.completed(uid)
 }
 
 // highest tells the highest modseq where a command enabled CONDSTORE
@@ -211,9 +207,7 @@ func (c *conn) fetchIndex(f *fetching, at []span) error {
 		done, place := 0, -1
 		c.begin()
 		err := v.each(c.ctx, batch, f.depth(), func(uid uint32, m *folder.Shown) error {
-			for done < len(batch) && batch[done] < uid {
-				done++
-				f.gone = true
+			for ; batch[done] < uid; done++ { // gone
 			}
 			done++
 			// The next row, but for gaps: what is not asked for.
@@ -231,7 +225,6 @@ func (c *conn) fetchIndex(f *fetching, at []span) error {
 			return err
 		}
 		if err == nil {
-			f.gone = f.gone || done < len(batch)
 			done = len(batch)
 		}
 		all = all[done:]

@@ -51,7 +51,6 @@ func (c *conn) fetchContent(f *fetching, at []span) error {
 		if err != nil {
 			return err
 		}
-		f.gone = f.gone || len(plans) < len(batch)
 		for i := range plans {
 			if err := c.fetchPlanned(f, &plans[i]); err != nil {
 				return err
@@ -92,10 +91,8 @@ func (c *conn) markSeen(f *fetching, batch []uint32) (fresh []span, err error) {
 // fetchPlanned writes the answer for one message.
 func (c *conn) fetchPlanned(f *fetching, p *planned) error {
 	v := c.view
-	v.touched = true
-	content, err := v.folder.Content(c.ctx, p.uid)
+	content, err := v.content(c.ctx, p.uid)
 	if errors.Is(err, folder.ErrGone) {
-		f.gone = true
 		return nil
 	}
 	if err != nil {

@@ -48,7 +48,7 @@ func (c *conn) searchCommand(p *parser, uid bool) reply {
 		return c.searchFailed(err)
 	}
 	c.found(&w, q, found, uid)
-	return ok()
+	return c.view.completed(uid)
 }
 
 func (c *conn) searchFailed(err error) reply {

@@ -31,8 +31,7 @@ func textParts(x *letter.Index) (parts []textPart) {
 
 // searchContent reads the texts of a message until its leaves decide.
 func (c *conn) searchContent(q *query, o *opened, room *int64) (bool, error) {
-	c.view.touched = true
-	content, err := c.view.folder.Content(c.ctx, o.uid)
+	content, err := c.view.content(c.ctx, o.uid)
 	if errors.Is(err, folder.ErrGone) {
 		return false, nil
 	}

@@ -49,7 +49,7 @@ func (c *conn) sortCommand(p *parser, uid bool) reply {
 		return c.searchFailed(err)
 	}
 	c.found(&w, q, found, uid)
-	return ok()
+	return c.view.completed(uid)
 }
 
 func (p *parser) sortKeys() (keys []sortKey) {

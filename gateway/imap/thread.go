@@ -66,7 +66,7 @@ func (c *conn) threadCommand(p *parser, uid bool) reply {
 		c.out = append(c.out, ')')
 	}
 	c.text("\r\n")
-	return ok()
+	return c.view.completed(uid)
 }
 
 // threadNode is a message in the tree, or a place for one that is not there.

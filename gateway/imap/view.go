@@ -37,6 +37,7 @@ type view struct {
 	ghosts   []uint32 // UIDs
 	lost     bool
 	touched  bool     // something was read since the last settle
+	missed   bool     // a message that the command reads was not there any more
 	saved    []uint32 // "$", UIDs (RFC 5182)
 	contexts []*searchContext
 	keywords []string // that the client was told of
@@ -56,7 +57,31 @@ func (v *view) settle(ctx context.Context) error {
 // each goes over the index of messages.
 func (v *view) each(ctx context.Context, uids []uint32, depth folder.Depth, fn func(uid uint32, m *folder.Shown) error) error {
 	v.touched = true
-	return v.folder.Each(ctx, uids, depth, fn)
+	next := 0
+	err := v.folder.Each(ctx, uids, depth, func(uid uint32, m *folder.Shown) error {
+		v.missed = v.missed || uid != uids[next]
+		next++
+		return fn(uid, m)
+	})
+	v.missed = v.missed || err == nil && next < len(uids)
+	return err
+}
+
+// content opens a message.
+func (v *view) content(ctx context.Context, uid uint32) (folder.Content, error) {
+	v.touched = true
+	content, err := v.folder.Content(ctx, uid)
+	v.missed = v.missed || errors.Is(err, folder.ErrGone)
+	return content, err
+}
+
+// completed is the answer to a command that has read messages. With numbers
+// the client could not be told yet of those that are gone.
+func (v *view) completed(uid bool) reply {
+	if v.missed && !uid {
+		return someGone()
+	}
+	return ok()
 }
 
 // eachOf is each for any number of messages, a batch at a time: a call to the
