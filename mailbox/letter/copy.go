@@ -3,6 +3,7 @@ package letter
 import (
 	"encoding/base64"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -52,58 +53,73 @@ var kept = map[string]bool{
 	"x-mss-ins": true, "x-mss-codecda": true, "x-mss-mes": true,
 }
 
-// RenderHeader writes the header of a relayed copy, blank line included: put
-// before the bytes after the original header, it makes the copy. header is the
-// original header as received, idx the index of that mail. The same arguments
-// give the same bytes.
+// Kept is what the copies of a mail keep of its header, as they write it. It is
+// the same for all of them.
+type Kept struct {
+	subject, date []byte // whole fields, or nil
+	rest          []byte
+}
+
+// Keep reads from a header, as received, what its copies keep; idx is the index
+// of that mail.
 //
-// What is written here is ASCII. Kept fields are the sender's own bytes and may
-// hold 8-bit ones (a file name in a Content-Type): nobody can tell their
-// charset, so encoding them anew would change them, and they pass as they came.
-//
-// It fails only if an address or the message id of c cannot be written, or no
-// date is known.
-func RenderHeader(header []byte, idx *Index, c Copy) ([]byte, error) {
-	var (
-		w       fieldWriter
-		subject []byte
-		date    []byte
-		passed  [][]byte
-	)
-	seen := make(map[string]bool)
+// Kept fields are the sender's own bytes and may hold 8-bit ones (a file name in
+// a Content-Type): nobody can tell their charset, so encoding them anew would
+// change them, and they pass as they came.
+func Keep(header []byte, idx *Index) *Kept {
+	k := new(Kept)
+	var seen []string
 	for _, f := range idx.Fields {
 		name := strings.ToLower(f.Name)
-		if seen[name] || name != "subject" && !kept[name] && !strings.HasPrefix(name, "content-") {
+		if name != "subject" && !kept[name] && !strings.HasPrefix(name, "content-") || slices.Contains(seen, name) {
 			continue
 		}
 		raw := rawField(header, f)
 		if raw == nil {
 			continue
 		}
-		seen[name] = true
+		seen = append(seen, name)
 		switch name {
 		case "subject":
-			subject = raw
+			k.subject = raw
 		case "date":
 			if !idx.Envelope.Date.IsZero() {
-				date = raw
+				k.date = raw
 			}
 		default:
-			passed = append(passed, raw)
+			k.rest = append(k.rest, raw...)
 		}
 	}
+	return k
+}
+
+// headerRoom is what the header of a copy usually takes, in bytes.
+const headerRoom = 1536
+
+// Header writes the header of a relayed copy, blank line included: put before
+// the bytes after the original header, it makes the copy. The same arguments
+// give the same bytes. What is written here is ASCII.
+//
+// It fails only if an address or the message id of c cannot be written, or no
+// date is known.
+func (k *Kept) Header(c Copy) ([]byte, error) {
+	w := fieldWriter{b: make([]byte, 0, headerRoom+len(k.rest))}
+	subject := k.subject
 	if !c.RawSubject {
 		subject = nil
 	}
-	if err := w.heading(c, subject, date); err != nil {
+	if err := w.heading(c, subject, k.date); err != nil {
 		return nil, fmt.Errorf("writing the header of a copy: %w", err)
 	}
-	for _, raw := range passed {
-		w.b = append(w.b, raw...)
-	}
+	w.b = append(w.b, k.rest...)
 	w.relais(c)
 	w.end()
 	return w.b, nil
+}
+
+// RenderHeader writes the header of one copy: see [Keep] and [Kept.Header].
+func RenderHeader(header []byte, idx *Index, c Copy) ([]byte, error) {
+	return Keep(header, idx).Header(c)
 }
 
 // CopySize is the size in bytes of a relayed copy: its header, as rendered, and

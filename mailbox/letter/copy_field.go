@@ -77,6 +77,9 @@ func (w *fieldWriter) text(name, value string, limit int) {
 	w.end()
 }
 
+// quoting escapes what ends or escapes in a quoted-string (RFC 5322 §3.2.4).
+var quoting = strings.NewReplacer(`\`, `\\`, `"`, `\"`)
+
 // mailbox writes a field with one address. The name stands in quotes or in
 // encoded words, never bare, so that nothing in it is syntax.
 func (w *fieldWriter) mailbox(field string, m Mailbox) error {
@@ -93,7 +96,7 @@ func (w *fieldWriter) mailbox(field string, m Mailbox) error {
 	case needsEncoding(name):
 		w.encoded(name)
 	default:
-		quoted := `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(name) + `"`
+		quoted := `"` + quoting.Replace(name) + `"`
 		for word := range strings.FieldsSeq(quoted) {
 			w.token(word)
 		}
@@ -215,6 +218,9 @@ func cleanText(s string, limit int) string {
 	if most := 16 * utf8.UTFMax * limit; len(s) > most {
 		s = s[:most]
 	}
+	if len(s) <= limit && cleanASCII(s) {
+		return s
+	}
 	clean := make([]rune, 0, min(len(s), limit))
 	for _, r := range strings.ToValidUTF8(s, "\uFFFD") {
 		switch {
@@ -235,6 +241,19 @@ func cleanText(s string, limit int) string {
 		clean = append(clean[:limit-1], '…')
 	}
 	return strings.TrimRight(string(clean), " ")
+}
+
+// cleanASCII reports whether s is clean as it is, the usual case: printable ASCII
+// with single spaces between words.
+func cleanASCII(s string) bool {
+	space := true // the byte before
+	for i := range len(s) {
+		if c := s[i]; c < ' ' || c > '~' || c == ' ' && space {
+			return false
+		}
+		space = s[i] == ' '
+	}
+	return !space
 }
 
 // hidden reports whether r is a format character that can make a text read as

@@ -447,11 +447,23 @@ func FuzzRenderHeader(f *testing.F) {
 func BenchmarkRenderHeader(b *testing.B) {
 	header := "Content-Type: text/plain\r\nDate: Mon, 5 Jan 2026 10:16:30 +0100\r\n" + strings.Repeat("X-Dropped: value of some length\r\n", 30) + "\r\n"
 	idx, c := plainIndex(header), sampleCopy()
-	for b.Loop() {
-		if _, err := RenderHeader([]byte(header), idx, c); err != nil {
-			b.Fatal(err)
+	b.Run("first", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			if _, err := RenderHeader([]byte(header), idx, c); err != nil {
+				b.Fatal(err)
+			}
 		}
-	}
+	})
+	b.Run("next", func(b *testing.B) {
+		b.ReportAllocs()
+		k := Keep([]byte(header), idx)
+		for b.Loop() {
+			if _, err := k.Header(c); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
 }
 
 func ExampleReceiptSubject() {
