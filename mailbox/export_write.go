@@ -167,3 +167,8 @@ func (h *Hub) openDocument(ctx context.Context, m *store.Message, d *store.Docum
 	}
 	return letter.OpenEntry(bytes.NewReader(packed), int64(len(packed)), d.Entry, letter.ArchiveLimits{})
 }
+
+type joined struct {
+	io.Reader
+	io.Closer
+}

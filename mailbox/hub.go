@@ -109,6 +109,7 @@ type Hub struct {
 	sessions sessions
 	shelves  shelves
 	desks    desks
+	openings openings
 }
 
 // New returns a hub over o.Store.

@@ -12,6 +12,8 @@ type Job struct {
 	Item     store.Item
 	// Attempt is the number of this attempt, from 1.
 	Attempt int
+
+	opening *opening // of its message; nil for a notice
 }
 
 // Outgoing is a mail ready to be sent: a copy rendered while it is read, or a

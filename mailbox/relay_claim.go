@@ -57,20 +57,25 @@ func (h *Hub) NextDue(ctx context.Context) (time.Time, error) {
 // each, durably, before it returns. Copies whose members have lost their right
 // to them meanwhile are cancelled here.
 func (h *Hub) ClaimDeliveries(ctx context.Context, lane string, max int) ([]Job, error) {
-	var jobs []Job
+	var (
+		jobs []Job
+		of   []*store.Message // those the jobs are copies of
+	)
 	err := h.commit(ctx, func(tx store.Tx) error {
 		jobs = jobs[:0]
 		items, err := tx.Claim(lane, h.o.Now(), leaseTime, h.o.Instance, max)
 		if err != nil {
 			return err
 		}
+		of = of[:0]
+		v := &neighbours{View: tx}
 		for _, it := range items {
-			job, err := h.begin(tx, it)
+			job, err := h.begin(tx, v, it)
 			if err != nil {
 				return err
 			}
 			if job != nil {
-				jobs = append(jobs, *job)
+				jobs, of = append(jobs, *job), append(of, v.m)
 			}
 		}
 		return nil
@@ -78,11 +83,44 @@ func (h *Hub) ClaimDeliveries(ctx context.Context, lane string, max int) ([]Job,
 	if err != nil {
 		return nil, fmt.Errorf("claiming copies: %w", err)
 	}
+	for i := range jobs {
+		if jobs[i].Delivery.Notice == nil {
+			jobs[i].opening = h.openings.claimed(of[i])
+		}
+	}
 	return jobs, nil
 }
 
-// begin records an attempt, or what makes one needless.
-func (h *Hub) begin(tx store.Tx, it store.Item) (*Job, error) {
+// neighbours reads once what copies that are next to each other in the queue
+// have in common.
+type neighbours struct {
+	store.View
+	p *store.Pathway
+	m *store.Message
+}
+
+func (n *neighbours) Pathway(c store.PathwayCode) (p *store.Pathway, err error) {
+	if n.p == nil || n.p.Code != c {
+		if p, err = n.View.Pathway(c); err != nil {
+			return nil, err
+		}
+		n.p = p
+	}
+	return n.p, nil
+}
+
+func (n *neighbours) Message(c store.PathwayCode, id store.MessageID) (m *store.Message, err error) {
+	if n.m == nil || n.m.ID != id || n.m.Pathway != c {
+		if m, err = n.View.Message(c, id); err != nil {
+			return nil, err
+		}
+		n.m = m
+	}
+	return n.m, nil
+}
+
+// begin records an attempt, or what makes one needless. v reads for tx.
+func (h *Hub) begin(tx store.Tx, v store.View, it store.Item) (*Job, error) {
 	d, err := tx.Delivery(it.Delivery)
 	if errors.Is(err, store.ErrNotFound) {
 		return nil, tx.DropItem(it)
@@ -101,7 +139,7 @@ func (h *Hub) begin(tx store.Tx, it store.Item) (*Job, error) {
 			return nil, h.cancel(tx, d, it, string(whyDeceased))
 		}
 	} else {
-		why, err := h.mayStillGo(tx, d)
+		why, err := h.mayStillGo(v, d)
 		switch {
 		case err != nil:
 			return nil, err

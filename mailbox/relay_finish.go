@@ -32,6 +32,9 @@ func (h *Hub) Finish(ctx context.Context, results []Result) error {
 	if err != nil {
 		return fmt.Errorf("recording deliveries: %w", err)
 	}
+	for i := range results {
+		results[i].Job.opening.over()
+	}
 	return nil
 }
 

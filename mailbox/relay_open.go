@@ -23,58 +23,143 @@ func (h *Hub) Open(ctx context.Context, job Job) (*Outgoing, error) {
 		out.ReadCloser = io.NopCloser(bytes.NewReader(d.Notice))
 		return out, nil
 	}
-	var (
-		m       *store.Message
-		indexed []byte
-	)
-	err := h.view(ctx, func(v store.View) error {
-		var err error
-		if m, err = v.Message(d.Pathway, d.Message); err != nil {
+	p := job.opening
+	if !p.use() { // it waited for long, and is opened for itself
+		p = &opening{all: &h.openings, readers: 1, closed: true}
+	}
+	err := h.open(ctx, out, job, p)
+	if err != nil || len(d.Withheld) > 0 {
+		p.leave()
+	}
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (h *Hub) open(ctx context.Context, out *Outgoing, job Job, p *opening) error {
+	d := &job.Delivery
+	if err := h.openRecord(ctx, p, d); err != nil {
+		return err
+	}
+	c := h.copyFields(d, p.m)
+	if len(d.Withheld) > 0 {
+		return h.openPartial(out, d, p.m, p.idx, c)
+	}
+	if job.Attempt == 1 {
+		h.countMissing(p.idx, p.m)
+	}
+	return h.openCopy(ctx, out, p, c)
+}
+
+// openRecord reads the record and the index of a message, or makes sure that it is
+// still there.
+func (h *Hub) openRecord(ctx context.Context, p *opening, d *store.Delivery) error {
+	p.reading.Lock()
+	defer p.reading.Unlock()
+	var indexed []byte
+	err := h.view(ctx, func(v store.View) (err error) {
+		if p.idx != nil {
+			code, err := v.Locate(d.Message)
+			if err == nil && code != d.Pathway {
+				err = store.ErrNotFound
+			}
 			return err
+		}
+		if p.m == nil {
+			if p.m, err = v.Message(d.Pathway, d.Message); err != nil {
+				return err
+			}
 		}
 		indexed, err = v.Index(d.Pathway, d.Message)
 		return err
 	})
 	if err != nil {
-		return nil, fmt.Errorf("reading message %s: %w", d.Message, err)
+		return fmt.Errorf("reading message %s: %w", d.Message, err)
 	}
-	idx, err := decodeIndex(indexed)
-	if err != nil {
-		return nil, err
+	if p.idx == nil {
+		p.idx, err = decodeIndex(indexed)
 	}
-	c := h.copyFields(d, m)
-	if len(d.Withheld) > 0 {
-		return h.openPartial(out, d, m, idx, c)
-	}
-	return out, h.openCopy(ctx, out, m, idx, c, job.Attempt == 1)
+	return err
 }
 
 // openCopy renders the copy: its own header, then every byte of the body.
-func (h *Hub) openCopy(ctx context.Context, out *Outgoing, m *store.Message, idx *letter.Index, c letter.Copy, first bool) error {
-	if first {
-		h.countMissing(idx, m)
-	}
-	if m.Blob == nil {
-		return fmt.Errorf("opening message %s: %w", m.ID, store.ErrNotFound)
-	}
-	r, err := h.store.Open(ctx, *m.Blob)
+func (h *Hub) openCopy(ctx context.Context, out *Outgoing, p *opening, c letter.Copy) error {
+	own, err := h.openBody(ctx, p)
 	if err != nil {
-		return fmt.Errorf("opening message %s: %w", m.ID, err)
+		return err
 	}
-	original := make([]byte, idx.HeaderEnd)
+	header, err := p.kept.Header(c)
+	if err != nil {
+		if own != nil {
+			own.Close()
+		}
+		return fmt.Errorf("writing the header of %s: %w", p.m.ID, err)
+	}
+	out.Size = letter.CopySize(header, p.idx)
+	out.EightBit, out.LongLine = p.idx.EightBit, p.idx.LongLine
+	body := io.Reader(own)
+	if own == nil {
+		body = bytes.NewReader(p.body)
+	}
+	out.ReadCloser = &rendered{io.MultiReader(bytes.NewReader(header), body), own, p}
+	return nil
+}
+
+// openBody sees that what is kept of the header is there and opens the bytes
+// after it: nil if they are in memory.
+func (h *Hub) openBody(ctx context.Context, p *opening) (own io.ReadCloser, err error) {
+	p.reading.Lock()
+	defer p.reading.Unlock()
+	if p.body != nil {
+		return nil, nil
+	}
+	if p.m.Blob == nil {
+		return nil, fmt.Errorf("opening message %s: %w", p.m.ID, store.ErrNotFound)
+	}
+	r, err := h.store.Open(ctx, *p.m.Blob)
+	if err != nil {
+		return nil, fmt.Errorf("opening message %s: %w", p.m.ID, err)
+	}
+	original := make([]byte, p.idx.HeaderEnd)
 	if _, err := io.ReadFull(r, original); err != nil {
 		r.Close()
-		return fmt.Errorf("reading the header of %s: %w", m.ID, err)
+		return nil, fmt.Errorf("reading the header of %s: %w", p.m.ID, err)
 	}
-	header, err := letter.RenderHeader(original, idx, c)
+	if p.kept == nil {
+		p.kept = letter.Keep(original, p.idx)
+	}
+	body := p.room(p.m.Blob.Size - p.idx.HeaderEnd)
+	if body == nil {
+		return r, nil
+	}
+	_, err = io.ReadFull(r, body)
+	r.Close()
+	p.hold(body, err == nil)
 	if err != nil {
-		r.Close()
-		return fmt.Errorf("writing the header of %s: %w", m.ID, err)
+		return nil, fmt.Errorf("reading message %s: %w", p.m.ID, err)
 	}
-	out.Size = letter.CopySize(header, idx)
-	out.EightBit, out.LongLine = idx.EightBit, idx.LongLine
-	out.ReadCloser = joined{io.MultiReader(bytes.NewReader(header), r), r}
-	return nil
+	return nil, nil
+}
+
+// rendered is a copy being read.
+type rendered struct {
+	io.Reader
+	own io.Closer // nil: the body is the opening's
+	p   *opening
+}
+
+// Close implements [io.Closer].
+func (r *rendered) Close() error {
+	if r.p == nil {
+		return nil
+	}
+	r.p.leave()
+	r.p = nil
+	if r.own == nil {
+		return nil
+	}
+	return r.own.Close()
 }
 
 // countMissing counts the national headers that a copy leaves without: the
@@ -98,13 +183,8 @@ func (h *Hub) countMissing(idx *letter.Index, m *store.Message) {
 	}
 }
 
-type joined struct {
-	io.Reader
-	io.Closer
-}
-
 // openPartial writes the text that goes in place of a copy too large.
-func (h *Hub) openPartial(out *Outgoing, d *store.Delivery, m *store.Message, idx *letter.Index, c letter.Copy) (*Outgoing, error) {
+func (h *Hub) openPartial(out *Outgoing, d *store.Delivery, m *store.Message, idx *letter.Index, c letter.Copy) error {
 	text := texts.T(h.o.Locale, "copy.partial", map[string]any{
 		"author": d.From, "size": texts.Size(h.o.Locale, m.Size),
 	})
@@ -114,11 +194,11 @@ func (h *Hub) openPartial(out *Outgoing, d *store.Delivery, m *store.Message, id
 	}
 	mail, err := letter.PartialCopy(idx, c, text, d.Withheld)
 	if err != nil {
-		return nil, fmt.Errorf("writing the text in place of %s: %w", m.ID, err)
+		return fmt.Errorf("writing the text in place of %s: %w", m.ID, err)
 	}
 	out.Size = int64(len(mail))
 	out.ReadCloser = io.NopCloser(bytes.NewReader(mail))
-	return out, nil
+	return nil
 }
 
 // copyFields are the hub's own fields of a copy. What might change while the

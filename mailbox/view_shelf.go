@@ -112,8 +112,10 @@ func (s *shelf) size() int {
 	return len(s.items)
 }
 
-// forgetReading drops from memory what readers were shown of pathways.
+// forgetReading drops from memory what readers were shown of pathways, and what
+// was opened to be sent.
 func (h *Hub) forgetReading(codes []store.PathwayCode) {
+	h.openings.forget(codes)
 	h.shelves.mu.Lock()
 	for _, code := range codes {
 		if s := h.shelves.m[code]; s != nil {
