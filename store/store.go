@@ -183,6 +183,10 @@ type Blob struct {
 	Size    int64  `cbor:"5,keyasint"` // clear bytes
 	Key     []byte `cbor:"6,keyasint"` // session key wrapped to the owner's public key
 	Sum     []byte `cbor:"7,keyasint"` // SHA-256 of the sealed bytes
+	// Session is the session key itself: the row a Blob stands in is sealed with
+	// the same owner's key, and goes with it. It spares opening Key, which is what
+	// counts.
+	Session []byte `cbor:"8,keyasint,omitempty"`
 }
 
 // Stats are a store's cheap figures.

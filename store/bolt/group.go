@@ -251,7 +251,7 @@ func (t *tx) blobFor(d *draft, o store.Owner) (*store.Blob, error) {
 		return nil, err
 	}
 	sum := d.w.Sum()
-	b := &store.Blob{Owner: o, Length: d.w.Length(), Size: d.w.Size(), Key: key, Sum: sum[:]}
+	b := &store.Blob{Owner: o, Length: d.w.Length(), Size: d.w.Size(), Key: key, Sum: sum[:], Session: clone(d.session[:])}
 	if d.large != nil {
 		b.Segment, b.Offset = d.name, segHead
 		if err := t.putRaw(bucketLarge, []byte(d.name), []byte{clearVersion}); err != nil {

@@ -210,12 +210,12 @@ func (t *tx) rewrap(from *store.Blob, to store.Owner) (*store.Blob, error) {
 	if from == nil {
 		return nil, nil
 	}
-	session, err := t.s.keys.Unwrap(from.Owner, from.Key)
+	session, err := t.s.session(from)
 	if err != nil {
 		return nil, err
 	}
 	blob := *from
-	blob.Owner = to
+	blob.Owner, blob.Session = to, clone(session[:])
 	if blob.Key, err = t.s.keys.Wrap(to, session); err != nil {
 		return nil, err
 	}

@@ -17,7 +17,7 @@ func (s *Store) Open(ctx context.Context, b store.Blob) (io.ReadCloser, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	session, err := s.keys.Unwrap(b.Owner, b.Key)
+	session, err := s.session(&b)
 	if err != nil {
 		return nil, fmt.Errorf("opening a message: %w", err)
 	}
@@ -36,6 +36,15 @@ func (s *Store) Open(ctx context.Context, b store.Blob) (io.ReadCloser, error) {
 		return nil, fmt.Errorf("reading segment %s: %w", b.Segment, store.ErrCorrupt)
 	}
 	return s.reader(f, b.Offset+int64(recHead), b.Length, b.Size, session)
+}
+
+// session gives the session key of a message, for as long as its owner has a
+// key: no row that was read before an erasure opens anything after it.
+func (s *Store) session(b *store.Blob) (*seal.SessionKey, error) {
+	if len(b.Session) != len(seal.SessionKey{}) || !s.keys.Has(b.Owner) {
+		return s.keys.Unwrap(b.Owner, b.Key)
+	}
+	return (*seal.SessionKey)(b.Session), nil
 }
 
 // openBytes reads sealed bytes whose place is known for certain.
