@@ -1,5 +1,7 @@
 package letter
 
+import "encoding/binary"
+
 // Values of base64 characters (RFC 4648 §4) placed where each of the four of a
 // group has its bits; bad in any place stands out above 24 bits. Bodies of
 // 20 MB come in lines of 76: one table look-up a character is what it costs.
@@ -52,6 +54,16 @@ func (d *decoder) groups(p []byte) []byte {
 		}
 		out := d.buffer[len(d.buffer):cap(d.buffer)]
 		n := 0
+		for len(p) >= 8 && len(out) >= n+8 {
+			a := t[0][p[0]] | t[1][p[1]] | t[2][p[2]] | t[3][p[3]]
+			b := t[0][p[4]] | t[1][p[5]] | t[2][p[6]] | t[3][p[7]]
+			if a|b >= bad {
+				break
+			}
+			binary.BigEndian.PutUint64(out[n:], uint64(a)<<40|uint64(b)<<16) // two bytes more, overwritten next
+			n += 6
+			p = p[8:]
+		}
 		for len(p) >= 4 && len(out) >= n+3 {
 			v := t[0][p[0]] | t[1][p[1]] | t[2][p[2]] | t[3][p[3]]
 			if v >= bad {

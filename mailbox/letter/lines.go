@@ -7,6 +7,11 @@ import "bytes"
 // as soon as that many bytes are there, wherever the chunks were cut.
 func (s *Scanner) lines(p []byte) {
 	for len(p) > 0 {
+		if s.inEncoded() {
+			if p = s.encodedLines(p); len(p) == 0 {
+				return
+			}
+		}
 		i := bytes.IndexByte(p, '\n')
 		switch {
 		case s.long && i < 0:
@@ -34,6 +39,31 @@ func (s *Scanner) lines(p []byte) {
 				s.beginLong()
 			}
 		}
+	}
+}
+
+// inEncoded reports whether a line of a base64 leaf begins.
+func (s *Scanner) inEncoded() bool {
+	return s.encoding == inBase64 && !s.long && len(s.line) == 0 && s.top().phase == inLeaf
+}
+
+// encodedLines takes whole lines of a base64 leaf as wholeLine does, with less
+// ado: attachments are nearly all that mail is made of. It stops at a line that
+// may be a boundary or is not an ordinary one.
+func (s *Scanner) encodedLines(p []byte) []byte {
+	for {
+		i := bytes.IndexByte(p, '\n')
+		if i < 1 || i > maxLine || p[i-1] != '\r' || p[0] == '-' {
+			return p
+		}
+		s.lineStart = s.pos
+		s.pos += int64(i + 1)
+		s.index.LongLine = max(s.index.LongLine, i-1)
+		s.base64(p[:i-1])
+		s.owed, s.eol = 2, 2
+		s.crlfs++
+		s.lfs++
+		p = p[i+1:]
 	}
 }
 
