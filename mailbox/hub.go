@@ -154,3 +154,9 @@ func (h *Hub) view(ctx context.Context, fn func(store.View) error) error {
 func (h *Hub) commit(ctx context.Context, fn func(store.Tx) error) error {
 	return h.store.Commit(ctx, fn)
 }
+
+// commitSoon is for what may be done again after a crash, and tells nobody
+// anything: see [store.Store].
+func (h *Hub) commitSoon(ctx context.Context, fn func(store.Tx) error) error {
+	return h.store.CommitSoon(ctx, fn)
+}

@@ -54,14 +54,16 @@ func (h *Hub) NextDue(ctx context.Context) (time.Time, error) {
 }
 
 // ClaimDeliveries leases up to max copies of a lane and records an attempt for
-// each, durably, before it returns. Copies whose members have lost their right
-// to them meanwhile are cancelled here.
+// each before it returns. What a crash of the machine takes back of that is an
+// attempt that does not count, and would not have in any case: see Recover.
+// Copies whose members have lost their right to them meanwhile are cancelled
+// here.
 func (h *Hub) ClaimDeliveries(ctx context.Context, lane string, max int) ([]Job, error) {
 	var (
 		jobs []Job
 		of   []*store.Message // those the jobs are copies of
 	)
-	err := h.commit(ctx, func(tx store.Tx) error {
+	err := h.commitSoon(ctx, func(tx store.Tx) error {
 		jobs = jobs[:0]
 		items, err := tx.Claim(lane, h.o.Now(), leaseTime, h.o.Instance, max)
 		if err != nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -21,7 +22,11 @@ type Result struct {
 // author and desk. A job whose lease was lost meanwhile is left to whoever
 // holds it now.
 func (h *Hub) Finish(ctx context.Context, results []Result) error {
-	err := h.commit(ctx, func(tx store.Tx) error {
+	commit := h.commitSoon
+	if slices.ContainsFunc(results, tells) {
+		commit = h.commit
+	}
+	err := commit(ctx, func(tx store.Tx) error {
 		for i := range results {
 			if err := h.finish(tx, &results[i]); err != nil {
 				return err
@@ -36,6 +41,17 @@ func (h *Hub) Finish(ctx context.Context, results []Result) error {
 		results[i].Job.opening.over()
 	}
 	return nil
+}
+
+// tells reports whether somebody may be told of an outcome: it is durable before.
+func tells(r Result) bool {
+	switch r.Outcome.Kind {
+	case OutcomeNoAttempt:
+		return false
+	case OutcomeSent:
+		return len(r.Job.Delivery.Withheld) > 0
+	}
+	return true
 }
 
 func (h *Hub) finish(tx store.Tx, r *Result) error {

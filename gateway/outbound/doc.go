@@ -4,10 +4,10 @@
 //
 // Rules that hold here:
 //
-//   - An attempt is recorded by the claim, durably, before anybody dials; its
-//     end is recorded within 50 ms of the peer's answer. A copy is sent twice
-//     only where the answer to its final dot was lost: the one window that
-//     SMTP leaves open.
+//   - An attempt is recorded by the claim before anybody dials; its end is
+//     recorded within 50 ms of the peer's answer. A copy is sent twice only where
+//     the answer to its final dot was lost, or what it said with a crash in that
+//     moment: the one window that SMTP leaves open.
 //   - Nothing goes out in clear. Where TLS is required and cannot be had, or
 //     the peer's certificate is not who it should be, the copy waits. Only a
 //     loopback peer may be spoken to without TLS, and only where the

@@ -11,13 +11,18 @@ import (
 	"github.com/relais-sante/relais/store/journal"
 )
 
-// maxBatch bounds the outcomes recorded in one commit.
-const maxBatch = 256
+const (
+	// maxBatch bounds the outcomes recorded in one commit.
+	maxBatch = 256
+	// company is how long a copy that was sent waits for others to be recorded
+	// with, unless enough of them are there.
+	company = 5 * time.Millisecond
+	enough  = 32
+)
 
-// ledger records outcomes. It writes at once, and while a commit is under way
-// it gathers what comes in for the next: nothing waits for company, yet a fast
-// peer's copies share their commits. When the store cannot follow, senders
-// wait.
+// ledger records outcomes: of what was sent, those of some milliseconds in one
+// commit; anything else at once. While a commit is under way it gathers what
+// comes in for the next. When the store cannot follow, senders wait.
 type ledger struct {
 	hub     Hub
 	log     *slog.Logger
@@ -43,24 +48,43 @@ func (l *ledger) record(job mailbox.Job, o mailbox.Outcome) {
 func (l *ledger) run(ctx context.Context) {
 	defer close(l.done)
 	batch := make([]mailbox.Result, 0, maxBatch)
+	wait := time.NewTimer(0)
+	defer wait.Stop()
 	for first := range l.in {
 		batch = append(batch[:0], first)
-		for more := true; more && len(batch) < maxBatch; {
-			select {
-			case r, ok := <-l.in:
-				if more = ok; ok {
-					batch = append(batch, r)
-				}
-			default:
-				more = false
-			}
+		wait.Reset(company)
+		for more := true; more; {
+			batch, more = l.gather(batch, wait.C)
 		}
 		l.write(ctx, batch)
+		clear(batch)
 		select {
 		case l.nudge <- struct{}{}:
 		default:
 		}
 	}
+}
+
+// gather takes one more result into a batch, and reports whether to go on.
+func (l *ledger) gather(batch []mailbox.Result, over <-chan time.Time) ([]mailbox.Result, bool) {
+	var r mailbox.Result
+	open := true
+	select {
+	case r, open = <-l.in:
+	default:
+		if len(batch) >= enough || batch[len(batch)-1].Outcome.Kind != mailbox.OutcomeSent {
+			return batch, false
+		}
+		select {
+		case r, open = <-l.in:
+		case <-over:
+			return batch, false
+		}
+	}
+	if !open {
+		return batch, false
+	}
+	return append(batch, r), len(batch)+1 < maxBatch
 }
 
 // close waits until everything handed in is written.

@@ -134,15 +134,40 @@ func (t *tx) PutDelivery(d *store.Delivery) error {
 	return nil
 }
 
+// placed is what the rows beside a delivery's follow from.
+type placed struct {
+	id      store.DeliveryID
+	state   store.DeliveryState
+	pathway store.PathwayCode
+	rfcID   string
+}
+
+func placeOf(d *store.Delivery) placed { return placed{d.ID, d.State, d.Pathway, d.RFCID} }
+
+// Delivery implements [store.View]. What is read is often written next: where it
+// stood is remembered.
+func (t *tx) Delivery(id store.DeliveryID) (*store.Delivery, error) {
+	d, err := t.view.Delivery(id)
+	if err == nil {
+		t.delivery = placeOf(d)
+	}
+	return d, err
+}
+
 func (t *tx) putDelivery(d *store.Delivery) error {
-	old, err := t.Delivery(d.ID)
-	fresh := errors.Is(err, store.ErrNotFound)
-	if err != nil && !fresh {
-		return err
+	old, fresh := t.delivery, false
+	if old.id != d.ID {
+		stored, err := t.view.Delivery(d.ID)
+		fresh = errors.Is(err, store.ErrNotFound)
+		if err != nil && !fresh {
+			return err
+		}
+		if fresh {
+			stored = &store.Delivery{State: store.Sent}
+		}
+		old = placeOf(stored)
 	}
-	if fresh {
-		old = &store.Delivery{State: store.Sent}
-	}
+	t.delivery = placed{}
 	owner := hubOwner
 	if d.Pathway != "" {
 		owner = pathwayOwner(d.Pathway)
@@ -159,10 +184,11 @@ func (t *tx) putDelivery(d *store.Delivery) error {
 	if err := t.putRaw(bucketDeliveries, []byte(d.ID), row); err != nil {
 		return err
 	}
-	if err := t.moveLive(d.ID, liveness(old.State), liveness(d.State)); err != nil {
+	is := placeOf(d)
+	if err := t.moveLive(d.ID, liveness(old.state), liveness(is.state)); err != nil {
 		return err
 	}
-	if err := t.moveWaiting(old, d); err != nil {
+	if err := t.moveWaiting(old, is); err != nil {
 		return err
 	}
 	if d.Pathway == "" || d.Message == "" {
@@ -174,7 +200,7 @@ func (t *tx) putDelivery(d *store.Delivery) error {
 			return err
 		}
 	}
-	if d.RFCID == "" || d.RFCID == old.RFCID {
+	if d.RFCID == "" || d.RFCID == old.rfcID {
 		return nil
 	}
 	return t.putCopyID(d)
@@ -196,24 +222,24 @@ func (t *tx) putCopyID(d *store.Delivery) error {
 }
 
 // moveWaiting keeps the list of a pathway's deliveries that are in bucketLive.
-func (t *tx) moveWaiting(old, d *store.Delivery) error {
-	place := func(d *store.Delivery) store.PathwayCode {
-		if liveness(d.State) == 0 {
+func (t *tx) moveWaiting(old, now placed) error {
+	place := func(p placed) store.PathwayCode {
+		if liveness(p.state) == 0 {
 			return ""
 		}
-		return d.Pathway
+		return p.pathway
 	}
-	was, is := place(old), place(d)
+	was, is := place(old), place(now)
 	if was == is {
 		return nil
 	}
 	if was != "" {
-		if err := t.drop(bucketThreads, t.threadKey(was, 'w', []byte(d.ID))); err != nil {
+		if err := t.drop(bucketThreads, t.threadKey(was, 'w', []byte(now.id))); err != nil {
 			return err
 		}
 	}
 	if is != "" {
-		return t.putRaw(bucketThreads, t.threadKey(is, 'w', []byte(d.ID)), []byte{clearVersion})
+		return t.putRaw(bucketThreads, t.threadKey(is, 'w', []byte(now.id)), []byte{clearVersion})
 	}
 	return nil
 }
@@ -273,6 +299,7 @@ func (t *tx) PurgeNotices(from store.DeliveryID, visit int, goes func(*store.Del
 			gone = append(gone, append([]byte(nil), k...))
 		}
 	}
+	t.delivery = placed{}
 	for _, k := range gone {
 		if err := t.drop(bucketDeliveries, k); err != nil {
 			return last, 0, fmt.Errorf("purging notices: %w", err)

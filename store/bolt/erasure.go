@@ -190,6 +190,7 @@ func (t *tx) purgeDelivery(d *store.Delivery) error {
 	if err := t.drop(bucketThreads, t.threadKey(d.Pathway, 'w', []byte(d.ID))); err != nil {
 		return err
 	}
+	t.delivery = placed{}
 	return t.drop(bucketDeliveries, []byte(d.ID))
 }
 

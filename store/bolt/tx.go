@@ -27,6 +27,8 @@ type tx struct {
 	heads   [][]byte            // of the records among parts
 	kept    []loggedRow         // for the commit record
 	urgent  bool                // they may not wait
+
+	delivery placed // the one read last, until one is written
 }
 
 var _ store.Tx = (*tx)(nil)
