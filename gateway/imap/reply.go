@@ -37,9 +37,9 @@ func okCode(code string) reply  { return reply{kind: "OK", code: code} }
 func no(code, why string) reply { return reply{kind: "NO", code: code, text: why} }
 func bad(why string) reply      { return reply{kind: "BAD", text: why} }
 
-// someGone is the answer to a command that names by number messages which are
-// no longer there, though the client could not be told yet: done for the others
-// (RFC 5530 §3, EXPUNGEISSUED). RFC 2180 §4 lets a server say NO; clients then
+// someGone is the answer to a command that reads, by number, messages which are
+// no longer there though the client could not be told yet: done for the others
+// (RFC 5530 §3, EXPUNGEISSUED). RFC 2180 §4.1 lets a server say NO; clients then
 // show people an error where there is none.
 func someGone() reply {
 	return reply{kind: "OK", code: codeGone, text: "Des messages ont disparu / some messages no longer exist"}

@@ -73,8 +73,8 @@ func (c *conn) store(p *parser, uid bool) reply {
 	if len(modified) > 0 {
 		return okCode("MODIFIED " + string(c.modified(modified, uid)))
 	}
-	if !uid && len(rows) < len(all) {
-		return someGone()
+	if !uid && !silent && len(rows) < len(all) { // RFC 2180 §4.2: no FETCH answers for these
+		return no(codeGone, "Des messages ont été supprimés / some messages have been deleted")
 	}
 	return ok()
 }
