@@ -7,8 +7,8 @@
 //   - "ready" is said once every listener accepts and the admin socket answers.
 //   - Told to stop, the hub accepts nothing new, finishes what is in flight and
 //     is gone within [StopWithin].
-//   - A reload is all or nothing: certificates, white list and programmes are
-//     read and checked first, and the old ones stay on any error.
+//   - A reload is all or nothing: everything it takes is read and checked first,
+//     and the old stays on any error.
 package gateway
 
 import (
@@ -96,10 +96,13 @@ type daemon struct {
 	metrics    *metrics
 	heads      *heads
 	antivirus  *antivirus                  // nil: none
-	tokens     mailbox.TokenVerifier       // nil: no identity provider
+	tokens     *tokens                     // nil: no identity provider
 	accesses   map[string]*operator.Access // by name of the [[operator]] box
 	boxes      []*operator.Poller
 	sending    *outbound.Submission // nil: not by operators' boxes
+
+	passwords atomic.Pointer[configs.Passwords] // where from they are taken
+	waiting   atomic.Pointer[[]string]          // settings that changed and take a restart
 
 	listeners listeners
 	ready     atomic.Bool
@@ -128,6 +131,7 @@ func (d *daemon) open() error {
 	})
 	d.metrics = newMetrics()
 	d.antivirus = newAntivirus(d.cfg, d.metrics)
+	d.passwords.Store(&d.cfg.IMAP.Password)
 	if err := d.openTokens(); err != nil {
 		return err
 	}
@@ -231,7 +235,7 @@ func (d *daemon) run(ctx context.Context) error {
 		})
 	}
 	for _, l := range d.listeners.metrics {
-		g.Go(func() error { return d.served("metrics", d.metrics.serve(running, d.web(l))) })
+		g.Go(func() error { return d.served("metrics", d.metrics.serve(running, d.web(l), d.log)) })
 	}
 	for _, l := range d.listeners.autoconfig {
 		g.Go(func() error { return d.served("autoconfig", d.settings.Serve(running, d.web(l))) })

@@ -3,15 +3,14 @@ package gateway
 import (
 	"errors"
 	"fmt"
+	"net/netip"
 	"os"
 	"path/filepath"
-	"strings"
 	"time"
 
 	"github.com/relais-sante/relais/configs"
 	"github.com/relais-sante/relais/gateway/inbound"
 	"github.com/relais-sante/relais/gateway/login"
-	"github.com/relais-sante/relais/gateway/oauth"
 	"github.com/relais-sante/relais/gateway/outbound"
 	"github.com/relais-sante/relais/gateway/trust"
 	"github.com/relais-sante/relais/mailbox"
@@ -110,43 +109,25 @@ func (d *daemon) hubOptions() mailbox.Options {
 
 func (d *daemon) loginOptions() mailbox.LoginOptions {
 	c := &d.cfg.Accounts
+	var verifier mailbox.TokenVerifier
+	if d.tokens != nil {
+		verifier = d.tokens
+	}
 	cost := password.DefaultCost
 	cost.Memory, cost.Passes = uint32(c.HashMemory>>10), uint32(c.HashPasses)
 	return mailbox.LoginOptions{
 		Cost: cost, AtOnce: c.HashesAtOnce, Lifetime: time.Duration(c.PasswordLifetime), MaxWait: time.Duration(c.MaxWait),
-		PasswordFrom: d.cfg.IMAP.Password.Allows, Tokens: d.tokens,
+		PasswordFrom: d.passwordFrom, Tokens: verifier,
 	}
 }
 
-// openTokens prepares to ask the identity provider, if there is one.
-func (d *daemon) openTokens() error {
-	c := &d.cfg.OAuth
-	if c.Issuer == "" {
-		return nil
-	}
-	o := oauth.Options{
-		Issuer: c.Issuer, Discovery: c.Discovery, Audiences: c.Audiences, Claims: c.Claims, ClientID: c.ClientID,
-		Session: time.Duration(c.Session), Authorities: string(c.Authorities), Dev: d.cfg.Dev,
-	}
-	if c.Secret != (configs.Secret{}) {
-		from := secret(c.Secret)
-		o.Secret = func() (string, error) {
-			b, err := from.Secret()
-			return strings.TrimRight(string(b), "\r\n"), err // without the line end that editors add
-		}
-	}
-	tokens, err := oauth.New(o)
-	if err != nil {
-		return fmt.Errorf("preparing to ask the identity provider: %w", err)
-	}
-	d.tokens = tokens
-	return nil
-}
+// passwordFrom reports whether passwords are taken from an address.
+func (d *daemon) passwordFrom(from netip.Addr) bool { return d.passwords.Load().Allows(from) }
 
 // doorOptions are those of the logins of a server.
 func (d *daemon) doorOptions(via mailbox.Via) login.Options {
 	return login.Options{
-		Hub: d.hub, Guard: d.guard, Via: via, PasswordFrom: d.cfg.IMAP.Password.Allows,
+		Hub: d.hub, Guard: d.guard, Via: via, PasswordFrom: d.passwordFrom,
 		Tokens: d.tokens != nil,
 	}
 }

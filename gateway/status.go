@@ -127,6 +127,9 @@ func (d *daemon) warn(s *admin.Status) {
 	for place, since := range d.heads.behind() {
 		s.Warnings = append(s.Warnings, d.text("status.heads-behind", map[string]any{"place": place, "since": texts.DateTime(d.cfg.Locale, since)}))
 	}
+	if waiting := d.waiting.Load(); waiting != nil && len(*waiting) > 0 {
+		s.Warnings = append(s.Warnings, d.text("status.restart", map[string]any{"settings": texts.List(d.cfg.Locale, *waiting)}))
+	}
 	if s.Antivirus.Active && !s.Antivirus.Reachable {
 		s.Warnings = append(s.Warnings, d.text("status.antivirus-away", nil))
 	}

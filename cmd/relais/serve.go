@@ -22,8 +22,8 @@ import (
 	"github.com/relais-sante/relais/store/seal"
 )
 
-// serveCommand runs the daemon until SIGTERM; SIGHUP has it read certificates,
-// white list and programmes again.
+// serveCommand runs the daemon until SIGTERM; SIGHUP has it read again what a
+// reload takes.
 func (c *cli) serveCommand() *cobra.Command {
 	return c.command("serve", []string{"servir"}, 0, 0, func(ctx context.Context, _ []string) error {
 		config, err := c.usable()

@@ -74,7 +74,7 @@ func (s *Server) unixPeer(uid uint32, own int) peer {
 	if u, err := user.LookupId(id); err == nil {
 		p.actor.Name += "(" + u.Username + ")"
 	}
-	for _, g := range s.o.Grants {
+	for _, g := range s.granted() {
 		if !g.byCertificate() && g.UID == uid {
 			p.grants = append(p.grants, g)
 		}
@@ -98,7 +98,7 @@ func (c *call) ofTLS() peer {
 	}
 	p.actor.Name = "cert:" + identity.Name.String()
 	print := sha256.Sum256(c.r.TLS.PeerCertificates[0].Raw)
-	for _, g := range c.o.Grants {
+	for _, g := range c.granted() {
 		if g.byCertificate() && (g.Certificate.Equal(identity.Name) || g.Fingerprint == print) {
 			p.grants = append(p.grants, g)
 		}

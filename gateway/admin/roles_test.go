@@ -248,4 +248,11 @@ func TestUnixGrants(t *testing.T) {
 	if p := s.unixPeer(1001, 1000); p.all || len(p.grants) != 0 {
 		t.Errorf("another user: %+v", p)
 	}
+	s.SetGrants([]Grant{{Role: Operator, UID: 1001}})
+	if p := s.unixPeer(4242, 1000); len(p.grants) != 0 {
+		t.Errorf("a user whose grant was taken away: %+v", p)
+	}
+	if p := s.unixPeer(1001, 1000); len(p.grants) != 1 || p.grants[0].Role != Operator {
+		t.Errorf("a user who was granted something since: %+v", p)
+	}
 }

@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/relais-sante/relais/gateway/trust"
@@ -43,6 +44,7 @@ type Hub interface {
 // Server answers the admin API.
 type Server struct {
 	o       Options
+	grants  atomic.Pointer[[]Grant] // instead of those of o
 	slots   chan struct{}
 	running sync.WaitGroup
 }
@@ -59,6 +61,17 @@ func NewServer(o Options) *Server {
 		o.Grace = 5 * time.Second
 	}
 	return &Server{o: o, slots: make(chan struct{}, maxAtOnce)}
+}
+
+// SetGrants changes who may do what, from the next request by certificate and the
+// next connection to the socket on.
+func (s *Server) SetGrants(all []Grant) { s.grants.Store(&all) }
+
+func (s *Server) granted() []Grant {
+	if g := s.grants.Load(); g != nil {
+		return *g
+	}
+	return s.o.Grants
 }
 
 // Serve answers on l until ctx ends, then lets what is running finish for the

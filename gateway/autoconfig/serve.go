@@ -14,6 +14,7 @@ import (
 
 	"golang.org/x/net/netutil"
 
+	"github.com/relais-sante/relais/gateway/serving"
 	"github.com/relais-sante/relais/store/journal"
 )
 
@@ -95,7 +96,7 @@ func (h *Handler) give(w http.ResponseWriter, r *http.Request) {
 // Serve answers on l until ctx ends. It closes l.
 func (h *Handler) Serve(ctx context.Context, l net.Listener) error {
 	s := &http.Server{
-		Handler: h, MaxHeaderBytes: maxHeader, ReadTimeout: patience, WriteTimeout: patience, IdleTimeout: patience,
+		Handler: serving.Noted(h.log, h), MaxHeaderBytes: maxHeader, ReadTimeout: patience, WriteTimeout: patience, IdleTimeout: patience,
 		ErrorLog: slog.NewLogLogger(journal.Discard().Handler(), slog.LevelDebug),
 	}
 	defer context.AfterFunc(ctx, func() { s.Close() })()

@@ -5,8 +5,6 @@ import (
 	"crypto/rand"
 	"crypto/tls"
 	"encoding/base32"
-	"errors"
-	"fmt"
 	"io"
 	"log/slog"
 	"net"
@@ -17,6 +15,7 @@ import (
 	"github.com/emersion/go-smtp"
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/relais-sante/relais/gateway/serving"
 	"github.com/relais-sante/relais/gateway/trust"
 	"github.com/relais-sante/relais/mailbox"
 	"github.com/relais-sante/relais/store/journal"
@@ -159,28 +158,7 @@ func (s *Server) Serve(l net.Listener, security Security) error {
 		return ErrStopped
 	}
 	defer s.wg.Done()
-	var pause time.Duration
-	for {
-		conn, err := l.Accept()
-		if err == nil {
-			pause = 0
-			s.accept(conn, security)
-			continue
-		}
-		if s.isStopping() {
-			return nil
-		}
-		if errors.Is(err, net.ErrClosed) {
-			return fmt.Errorf("accepting a connection: %w", err)
-		}
-		// Out of file descriptors, most likely. They come back.
-		pause = min(max(2*pause, 5*time.Millisecond), time.Second)
-		s.log.Warn("accepting a connection failed", "error", err, "pause", pause)
-		select {
-		case <-time.After(pause):
-		case <-s.ctx.Done():
-		}
-	}
+	return serving.Connections(s.ctx, l, s.log, s.isStopping, func(c net.Conn) { s.accept(c, security) })
 }
 
 func (s *Server) register(l net.Listener) bool {
