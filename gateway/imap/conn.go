@@ -71,6 +71,7 @@ type conn struct {
 	view     *view
 	watching *notify
 	idling   bool
+	pushed   time.Time // when it was last told what is new while it waits
 
 	mu       sync.Mutex
 	waiting  bool

@@ -26,6 +26,9 @@
 //     is durable.
 //   - Memory and time are bounded before and after a client proved who it is;
 //     a connection that waits keeps no buffers.
+//   - Texts are compared without regard to case (i;unicode-casemap, RFC 5051)
+//     nor to accents, which that comparator tells apart: the hub's readers
+//     look for "Lea" and "Léa" alike.
 //   - Names of people and folders, addresses, content and secrets go to the
 //     client that has a right to them, never into the journal or metrics.
 package imap

@@ -198,6 +198,29 @@ func (w connWriter) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
+// ReadFrom reads straight into that buffer: a message of megabytes is copied
+// once on its way from the floor below to TLS.
+func (w connWriter) ReadFrom(r io.Reader) (read int64, err error) {
+	for {
+		w.c.begin()
+		if cap(w.c.out)-len(w.c.out) < readBuffer { // of which bodies fill all
+			if w.c.drain(); w.c.err != nil {
+				return read, w.c.err
+			}
+		}
+		room := w.c.out[len(w.c.out):cap(w.c.out)]
+		n, err := r.Read(room)
+		w.c.out = w.c.out[:len(w.c.out)+n]
+		read += int64(n)
+		if err == io.EOF {
+			return read, nil
+		}
+		if err != nil {
+			return read, err
+		}
+	}
+}
+
 func readRange(content folder.Content, off, n int64) ([]byte, error) {
 	var b bytes.Buffer
 	b.Grow(int(n))

@@ -33,6 +33,7 @@ func (c *conn) doIdle(p *parser) reply {
 // push tells a client that waits what is new. It is called where no command is
 // being done, or IDLE.
 func (c *conn) push() {
+	c.pushed = time.Now()
 	switch {
 	case c.idling:
 		c.settleQuietly()

@@ -1,10 +1,13 @@
 package imap
 
 import (
+	"cmp"
 	"context"
 	"encoding/hex"
+	"errors"
 	"io"
 	"slices"
+	"sync"
 
 	"github.com/relais-sante/relais/mailbox/folder"
 	"github.com/relais-sante/relais/mailbox/letter"
@@ -192,6 +195,37 @@ func (f *memoryFolder) Each(_ context.Context, uids []uint32, depth folder.Depth
 		}
 	}
 	return nil
+}
+
+func (f *memoryFolder) Look(ctx context.Context, uids []uint32, depth folder.Depth, fn func(uint32, *folder.Shown, folder.Content) error) error {
+	var all []func() error
+	err := f.Each(ctx, uids, depth, func(uid uint32, m *folder.Shown) error {
+		shown := *m
+		if depth == folder.Fields {
+			all = append(all, func() error { return fn(uid, &shown, nil) })
+			return nil
+		}
+		content, err := f.Content(ctx, uid)
+		if errors.Is(err, folder.ErrGone) {
+			return nil
+		}
+		all = append(all, func() error { return fn(uid, &shown, content) })
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	faults := make([]error, 2)
+	var wg sync.WaitGroup
+	for n := range faults {
+		wg.Go(func() {
+			for i := n; i < len(all) && faults[n] == nil; i += len(faults) {
+				faults[n] = all[i]()
+			}
+		})
+	}
+	wg.Wait()
+	return cmp.Or(faults...)
 }
 
 func (f *memoryFolder) Content(_ context.Context, uid uint32) (folder.Content, error) {

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/relais-sante/relais/mailbox/folder"
+	"github.com/relais-sante/relais/rules"
 )
 
 // searchKey is a node of what is searched for (RFC 9051 §6.4.4).
@@ -19,7 +20,7 @@ type searchKey struct {
 	uids  []span
 	flag  folder.SystemFlag
 	field string // lower case
-	text  string // folded
+	text  []byte // folded
 	id    string
 	n     int64 // size, day, seconds, modseq
 	cmp   int8  // -1 before, 0 on, +1 since
@@ -207,15 +208,15 @@ func (p *parser) otherKey(k *searchKey, name string, q *query) bool {
 	p.spaces()
 	switch name {
 	case "BCC", "CC", "FROM", "SUBJECT", "TO":
-		k.op, k.field, k.text = opHeader, strings.ToLower(name), fold(p.astring())
+		k.op, k.field, k.text = opHeader, strings.ToLower(name), folded(p.astring())
 	case "HEADER":
 		k.op, k.field = opHeader, strings.ToLower(p.astring())
 		p.spaces()
-		k.text = fold(p.astring())
+		k.text = folded(p.astring())
 	case "TEXT":
-		k.op, k.text = opText, fold(p.astring())
+		k.op, k.text = opText, folded(p.astring())
 	case "BODY":
-		k.op, k.text = opBody, fold(p.astring())
+		k.op, k.text = opBody, folded(p.astring())
 	case "LARGER":
 		k.op, k.n = opLarger, int64(p.number64())
 	case "SMALLER":
@@ -250,8 +251,9 @@ var otherKeys = []string{
 	"BCC", "CC", "FROM", "SUBJECT", "TO", "HEADER", "TEXT", "BODY", "LARGER", "SMALLER", "OLDER", "YOUNGER", "MODSEQ", "EMAILID", "THREADID",
 }
 
-// fold gives a text as it is compared: without regard to case.
-func fold(s string) string { return strings.ToLower(s) }
+// folded gives a text as it is compared: without regard to case (RFC 5051) nor,
+// since names are written with and without them, to accents.
+func folded(s string) []byte { return rules.AppendFolded(nil, s) }
 
 // charset reads the name of a charset (RFC 9051 §6.4.4). Texts are UTF-8.
 func (p *parser) charset() *reply {

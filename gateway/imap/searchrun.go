@@ -1,12 +1,14 @@
 package imap
 
 import (
+	"bytes"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/relais-sante/relais/mailbox/folder"
 	"github.com/relais-sante/relais/mailbox/letter"
+	"github.com/relais-sante/relais/rules"
 	"github.com/relais-sante/relais/store/journal"
 )
 
@@ -106,7 +108,7 @@ func (q *query) byRow(c *conn, row *folder.Row, leaves []truth) {
 		case opModSeq:
 			leaves[i] = truthOf(row.ModSeq >= uint64(k.n))
 		case opText, opBody:
-			if k.text == "" {
+			if len(k.text) == 0 {
 				leaves[i] = always
 			}
 		}
@@ -139,8 +141,8 @@ func (q *query) depth() folder.Depth {
 	return folder.Fields
 }
 
-// byIndex fills in what the index tells.
-func (q *query) byIndex(c *conn, m *folder.Shown, leaves []truth) {
+// byIndex fills in what the index tells. scratch holds what is folded.
+func (q *query) byIndex(c *conn, m *folder.Shown, leaves []truth, scratch *[]byte) {
 	for i, k := range q.leaves {
 		if leaves[i] != unknown {
 			continue
@@ -154,13 +156,13 @@ func (q *query) byIndex(c *conn, m *folder.Shown, leaves []truth) {
 		case opSaved:
 			leaves[i] = k.onDay(dayOf(m.Saved.In(c.server.options.Zone)))
 		case opHeader:
-			leaves[i] = truthOf(k.inHeader(m.Index))
+			leaves[i] = truthOf(k.inHeader(m.Index, scratch))
 		case opEmailID:
 			leaves[i] = truthOf(m.EmailID == k.id)
 		case opThreadID:
 			leaves[i] = truthOf(m.ThreadID != "" && m.ThreadID == k.id)
 		case opText:
-			if k.inAnyHeader(m.Index) {
+			if k.inAnyHeader(m.Index, scratch) {
 				leaves[i] = always
 			}
 		}
@@ -169,11 +171,15 @@ func (q *query) byIndex(c *conn, m *folder.Shown, leaves []truth) {
 
 // inHeader looks for the text in the fields of that name, decoded; in those
 // with addresses also in each address without comments and white space.
-func (k *searchKey) inHeader(x *letter.Index) bool {
+func (k *searchKey) inHeader(x *letter.Index, scratch *[]byte) bool {
 	for i := range x.Fields {
-		if strings.EqualFold(x.Fields[i].Name, k.field) && (k.text == "" || has(x.Fields[i].Value, k.text)) {
+		f := &x.Fields[i]
+		if strings.EqualFold(f.Name, k.field) && (len(k.text) == 0 || k.in(scratch, letter.DecodeWords(f.Value))) {
 			return true
 		}
+	}
+	if len(k.text) == 0 {
+		return false
 	}
 	var list []letter.Mailbox
 	switch k.field {
@@ -187,23 +193,29 @@ func (k *searchKey) inHeader(x *letter.Index) bool {
 		list = x.Envelope.Bcc
 	}
 	for _, m := range list {
-		if k.text != "" && strings.Contains(fold(m.Name+" <"+withoutComments(m.Address)+">"), k.text) {
+		if k.in(scratch, m.Name, " <", withoutComments(m.Address), ">") {
 			return true
 		}
 	}
 	return false
 }
 
-func has(value, folded string) bool {
-	return strings.Contains(fold(letter.DecodeWords(value)), folded)
+// in looks for the text in what the parts make together.
+func (k *searchKey) in(scratch *[]byte, parts ...string) bool {
+	b := (*scratch)[:0]
+	for _, p := range parts {
+		b = rules.AppendFolded(b, p)
+	}
+	*scratch = b
+	return bytes.Contains(b, k.text)
 }
 
 // inAnyHeader looks for the text in all fields, those of attached messages
 // that are kept included.
-func (k *searchKey) inAnyHeader(x *letter.Index) bool {
+func (k *searchKey) inAnyHeader(x *letter.Index, scratch *[]byte) bool {
 	in := func(fields []letter.Field) bool {
 		for i := range fields {
-			if has(fields[i].Name+": "+fields[i].Value, k.text) {
+			if k.in(scratch, fields[i].Name, ": ", letter.DecodeWords(fields[i].Value)) {
 				return true
 			}
 		}
@@ -219,20 +231,9 @@ func (k *searchKey) inAnyHeader(x *letter.Index) bool {
 
 const errSearchTooDear = journal.Fault("search opens too much content")
 
-// searchBatch is how many messages are looked at in the index before those
-// that need it are opened.
-const searchBatch = 200
-
-// opened is a message whose content decides.
-type opened struct {
-	uid    uint32
-	leaves []truth
-	parts  []textPart
-}
-
 // search gives the UIDs of the rows that match, in their order. Rows come
-// first, then the index of those in doubt, then the content of those still in
-// doubt: at most SearchBytes of it.
+// first, then the index of those in doubt, and where a text is looked for the
+// content of those still in doubt: at most SearchBytes of it.
 func (c *conn) search(q *query, rows []folder.Row) ([]uint32, error) {
 	leaves := make([]truth, len(q.leaves))
 	matched := make([]uint32, 0, 64)
@@ -246,36 +247,9 @@ func (c *conn) search(q *query, rows []folder.Row) ([]uint32, error) {
 			doubt = append(doubt, rows[i].UID)
 		}
 	}
-	room := c.server.limits.SearchBytes
-	var more []uint32
-	for len(doubt) > 0 {
-		batch := doubt[:min(len(doubt), searchBatch)]
-		doubt = doubt[len(batch):]
-		var open []opened
-		err := c.view.each(c.ctx, batch, q.depth(), func(uid uint32, m *folder.Shown) error {
-			at, _ := find(rows, uid)
-			q.byRow(c, &rows[at], leaves)
-			q.byIndex(c, m, leaves)
-			switch q.root.value(leaves) {
-			case always:
-				more = append(more, uid)
-			case unknown:
-				open = append(open, opened{uid, append([]truth(nil), leaves...), textParts(m.Index)})
-			}
-			return nil
-		})
-		if err != nil {
-			return nil, err
-		}
-		for i := range open {
-			found, err := c.searchContent(q, &open[i], &room)
-			if err != nil {
-				return nil, err
-			}
-			if found {
-				more = append(more, open[i].uid)
-			}
-		}
+	more, err := c.searchDoubt(q, rows, doubt)
+	if err != nil {
+		return nil, err
 	}
 	return merge(matched, sorted(more)), nil
 }

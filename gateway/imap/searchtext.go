@@ -1,12 +1,15 @@
 package imap
 
 import (
-	"errors"
+	"bytes"
 	"io"
-	"strings"
+	"slices"
+	"sync"
+	"sync/atomic"
 
 	"github.com/relais-sante/relais/mailbox/folder"
 	"github.com/relais-sante/relais/mailbox/letter"
+	"github.com/relais-sante/relais/rules"
 )
 
 // textPart is a part in which texts are searched.
@@ -29,71 +32,132 @@ func textParts(x *letter.Index) (parts []textPart) {
 	return parts
 }
 
-// searchContent reads the texts of a message until its leaves decide.
-func (c *conn) searchContent(q *query, o *opened, room *int64) (bool, error) {
-	content, err := c.view.content(c.ctx, o.uid)
-	if errors.Is(err, folder.ErrGone) {
-		return false, nil
+// searchDoubt decides by indexes and content, with as many goroutines as the
+// floor below has for it. What it opens in all is bounded.
+func (c *conn) searchDoubt(q *query, rows []folder.Row, doubt []uint32) (found []uint32, err error) {
+	if len(doubt) == 0 {
+		return nil, nil
 	}
-	if err != nil {
-		return false, err
-	}
-	defer content.Close()
-	for _, part := range o.parts {
-		if *room -= part.n; *room < 0 {
-			return false, errSearchTooDear
+	var room atomic.Int64
+	room.Store(c.server.limits.SearchBytes)
+	var mu sync.Mutex
+	err = c.view.look(c.ctx, doubt, q.depth(), func(uid uint32, m *folder.Shown, content folder.Content) error {
+		s := searches.Get().(*searching)
+		defer searches.Put(s)
+		place, _ := find(rows, uid)
+		s.leaves = slices.Grow(s.leaves[:0], len(q.leaves))[:len(q.leaves)]
+		q.byRow(c, &rows[place], s.leaves)
+		q.byIndex(c, m, s.leaves, &s.folded)
+		is := q.root.value(s.leaves)
+		if is == unknown && content != nil {
+			var err error
+			if is, err = s.content(q, m.Index, content, &room); err != nil {
+				return err
+			}
 		}
-		raw := newRangeReader(content, part.off, part.n)
-		text := letter.TextReader(letter.Decode(raw, part.encoding), part.charset)
-		if err := q.searchText(text, o.leaves); err != nil {
-			return false, err
+		if is == always {
+			mu.Lock()
+			defer mu.Unlock()
+			found = append(found, uid)
 		}
-		if t := q.root.value(o.leaves); t != unknown {
-			return t == always, nil
-		}
-	}
-	for i := range o.leaves {
-		if o.leaves[i] == unknown {
-			o.leaves[i] = never
-		}
-	}
-	return q.root.value(o.leaves) == always, nil
+		return nil
+	})
+	return found, err
 }
 
-// searchText looks for all texts at once, a piece at a time; of each piece the
-// end is kept, since a text may lie across.
-func (q *query) searchText(r io.Reader, leaves []truth) error {
+// searching is the memory of one goroutine that searches, used again.
+type searching struct {
+	leaves []truth
+	raw    bytes.Buffer // bytes of a part as they are sent
+	piece  []byte       // decoded text
+	folded []byte
+}
+
+// maxPiece is how much of a part is looked at at a time.
+const maxPiece = 32 << 10
+
+var searches = sync.Pool{New: func() any { return new(searching) }}
+
+// content reads the texts of a message until its leaves decide.
+func (s *searching) content(q *query, x *letter.Index, content folder.Content, room *atomic.Int64) (truth, error) {
+	for _, part := range textParts(x) {
+		if room.Add(-part.n) < 0 {
+			return unknown, errSearchTooDear
+		}
+		if err := s.part(q, &part, content); err != nil {
+			return unknown, err
+		}
+		if is := q.root.value(s.leaves); is != unknown {
+			return is, nil
+		}
+	}
+	for i := range s.leaves {
+		if s.leaves[i] == unknown {
+			s.leaves[i] = never
+		}
+	}
+	return q.root.value(s.leaves), nil
+}
+
+// part reads the text of one part.
+func (s *searching) part(q *query, part *textPart, content folder.Content) error {
+	if part.n > maxPiece {
+		raw := &rangeReader{content: content, off: part.off, n: part.n}
+		return s.text(q, letter.TextReader(letter.Decode(raw, part.encoding), part.charset))
+	}
+	s.raw.Reset()
+	if err := content.Copy(&s.raw, part.off, part.n); err != nil {
+		return err
+	}
+	if raw := s.raw.Bytes(); letter.IsText(raw, part.encoding, part.charset) {
+		s.folded = rules.AppendFolded(s.folded[:0], raw)
+		q.lookIn(s.folded, s.leaves)
+		return nil
+	}
+	return s.text(q, letter.TextReader(letter.Decode(&s.raw, part.encoding), part.charset))
+}
+
+// text looks for all texts at once, a piece at a time; of each piece the end is
+// kept, since a text may lie across.
+func (s *searching) text(q *query, r io.Reader) error {
 	longest := 0
 	for i, k := range q.leaves {
-		if leaves[i] == unknown {
+		if s.leaves[i] == unknown {
 			longest = max(longest, len(k.text))
 		}
 	}
-	buffer := readBuffers.Get().(*[]byte)
-	defer readBuffers.Put(buffer)
-	piece := *buffer
-	tail, n := "", 0
+	if s.piece == nil {
+		s.piece = make([]byte, maxPiece)
+	}
+	s.folded = s.folded[:0]
+	n := 0
 	for {
-		got, err := r.Read(piece[n:])
+		got, err := r.Read(s.piece[n:])
 		n += got
 		whole := n
 		if err == nil {
-			whole = completeRunes(piece[:n])
+			whole = completeRunes(s.piece[:n])
 		}
-		text := tail + fold(string(piece[:whole]))
-		for i, k := range q.leaves {
-			if leaves[i] == unknown && strings.Contains(text, k.text) {
-				leaves[i] = always
-			}
-		}
-		if q.root.value(leaves) != unknown || err == io.EOF {
+		s.folded = rules.AppendFolded(s.folded, s.piece[:whole])
+		q.lookIn(s.folded, s.leaves)
+		if q.root.value(s.leaves) != unknown || err == io.EOF {
 			return nil
 		}
 		if err != nil {
 			return err
 		}
-		tail = text[max(0, len(text)-longest):]
-		n = copy(piece, piece[whole:n])
+		kept := copy(s.folded, s.folded[max(0, len(s.folded)-longest):])
+		s.folded = s.folded[:kept]
+		n = copy(s.piece, s.piece[whole:n])
+	}
+}
+
+// lookIn looks for the texts that are still looked for.
+func (q *query) lookIn(folded []byte, leaves []truth) {
+	for i, k := range q.leaves {
+		if leaves[i] == unknown && (k.op == opText || k.op == opBody) && bytes.Contains(folded, k.text) {
+			leaves[i] = always
+		}
 	}
 }
 

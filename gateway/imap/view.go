@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"sync/atomic"
 
 	"github.com/emersion/go-imap/v2"
 
@@ -64,6 +65,18 @@ func (v *view) each(ctx context.Context, uids []uint32, depth folder.Depth, fn f
 		return fn(uid, m)
 	})
 	v.missed = v.missed || err == nil && next < len(uids)
+	return err
+}
+
+// look goes over the index and the content of messages, on several goroutines.
+func (v *view) look(ctx context.Context, uids []uint32, depth folder.Depth, fn func(uid uint32, m *folder.Shown, c folder.Content) error) error {
+	v.touched = true
+	var there atomic.Int64
+	err := v.folder.Look(ctx, uids, depth, func(uid uint32, m *folder.Shown, c folder.Content) error {
+		there.Add(1)
+		return fn(uid, m, c)
+	})
+	v.missed = v.missed || err == nil && int(there.Load()) < len(uids)
 	return err
 }
 

@@ -124,7 +124,8 @@ func (c *conn) watch() (unwatch func()) {
 	}
 	over, out := make(chan struct{}), make(chan struct{})
 	gone := c.user.Gone()
-	pause := c.server.limits.Push
+	// What is new is told at once; what follows it in a burst, in one go.
+	pause := time.Until(c.pushed.Add(c.server.limits.Push))
 	go func() {
 		defer close(out)
 		select {
@@ -136,8 +137,7 @@ func (c *conn) watch() (unwatch func()) {
 		case <-changed:
 		case <-moved:
 		}
-		// What changes in bursts is told in one go.
-		if !c.rested(pause, over) {
+		if pause <= 0 || !c.rested(pause, over) {
 			c.poke(false)
 		}
 	}()

@@ -207,6 +207,13 @@ type Folder interface {
 	// the floor below may hold a snapshot meanwhile. An error of fn ends it and
 	// is returned as it is. It is traced as a read of the header.
 	Each(ctx context.Context, uids []uint32, depth Depth, fn func(uid uint32, m *Shown) error) error
+	// Look gives the index, and if that is Whole the content, of many messages,
+	// to be searched. fn is called from several goroutines at once, in no order;
+	// it must not keep m, nor c, which is opened when it is first read, nor wait
+	// where c is nil. Messages that are gone are passed over. The first error of
+	// fn ends it and is returned as it is. A message is traced as read if its
+	// content was, else as a read of its header.
+	Look(ctx context.Context, uids []uint32, depth Depth, fn func(uid uint32, m *Shown, c Content) error) error
 	// Content opens a message as shown; close it. It is traced as a read.
 	Content(ctx context.Context, uid uint32) (Content, error)
 	// Settle makes the traces of what was read since the last call durable: one

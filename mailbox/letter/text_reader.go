@@ -23,6 +23,30 @@ func TextReader(r io.Reader, charset string) io.Reader {
 	return transform.NewReader(r, lenientText{})
 }
 
+// IsText reports whether the bytes of a part, in that transfer encoding and
+// charset, are its text in UTF-8 as they stand: TextReader would give the same.
+func IsText(b []byte, encodingName, charset string) bool {
+	if enc, _ := encodingOf(encodingName); enc != asItIs {
+		return false
+	}
+	switch enc, _ := charsetOf(charset); enc {
+	case nil:
+		return utf8.Valid(b)
+	case charmap.Windows1252:
+		return isASCII(b)
+	}
+	return false
+}
+
+func isASCII(b []byte) bool {
+	for _, c := range b {
+		if c >= utf8.RuneSelf {
+			return false
+		}
+	}
+	return true
+}
+
 // lenientText passes UTF-8 and takes each other byte for one of windows-1252.
 type lenientText struct{ transform.NopResetter }
 

@@ -2,6 +2,7 @@ package bolt
 
 import (
 	"bytes"
+	"encoding/binary"
 	"fmt"
 
 	bolt "go.etcd.io/bbolt"
@@ -16,8 +17,9 @@ import (
 // Indexes implements [store.View].
 func (v *view) Indexes(c store.PathwayCode, seqs []uint64, fn func(i int, index []byte) error) error {
 	w := v.strollIn(bucketThreads, pathwayOwner(c))
+	prefix := v.threadKey(c, kindThread)
 	for i, seq := range seqs {
-		w.key = append(append(append(w.key[:0], v.handle(c)...), kindThread), u64(seq)...)
+		w.key = binary.BigEndian.AppendUint64(append(w.key[:0], prefix...), seq)
 		w.key = append(w.key, endIndex)
 		clear, err := w.open()
 		if err != nil {
