@@ -124,8 +124,7 @@ func (c *conn) watch() (unwatch func()) {
 	}
 	over, out := make(chan struct{}), make(chan struct{})
 	gone := c.user.Gone()
-	// What is new is told at once; what follows it in a burst, in one go.
-	pause := time.Until(c.pushed.Add(c.server.limits.Push))
+	next := c.pushed.Add(c.server.limits.Push)
 	go func() {
 		defer close(out)
 		select {
@@ -137,7 +136,8 @@ func (c *conn) watch() (unwatch func()) {
 		case <-changed:
 		case <-moved:
 		}
-		if pause <= 0 || !c.rested(pause, over) {
+		// What is new is told at once; what follows it in a burst, in one go.
+		if pause := time.Until(next); pause <= 0 || !c.rested(pause, over) {
 			c.poke(false)
 		}
 	}()
