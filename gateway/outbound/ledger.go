@@ -16,7 +16,7 @@ const (
 	maxBatch = 256
 	// company is how long a copy that was sent waits for others to be recorded
 	// with, unless enough of them are there.
-	company = 5 * time.Millisecond
+	company = 3 * time.Millisecond
 	enough  = 32
 )
 
