@@ -17,6 +17,10 @@ type metrics struct {
 	open        prometheus.Gauge
 	circuits    prometheus.Counter
 	unrecorded  prometheus.Counter
+
+	// Of attempts and seconds, those of copies that were sent: the usual end.
+	sent        prometheus.Counter
+	sentSeconds prometheus.Observer
 }
 
 func newMetrics(reg prometheus.Registerer) (*metrics, error) {
@@ -44,6 +48,7 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 			Name: "relais_outbound_unrecorded_total", Help: "Outcomes that could not be recorded; a sent copy among them is sent again.",
 		}),
 	}
+	m.sent, m.sentSeconds = m.attempts.WithLabelValues(string(mailbox.OutcomeSent), ""), m.seconds.WithLabelValues(string(mailbox.OutcomeSent))
 	if reg == nil {
 		return m, nil
 	}
@@ -56,9 +61,17 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 }
 
 func (m *metrics) ended(o mailbox.Outcome) {
+	if o.Kind == mailbox.OutcomeSent && o.Reason == "" {
+		m.sent.Inc()
+		return
+	}
 	m.attempts.WithLabelValues(string(o.Kind), o.Reason).Inc()
 }
 
 func (m *metrics) took(o mailbox.Outcome, d time.Duration) {
+	if o.Kind == mailbox.OutcomeSent {
+		m.sentSeconds.Observe(d.Seconds())
+		return
+	}
 	m.seconds.WithLabelValues(string(o.Kind)).Observe(d.Seconds())
 }
