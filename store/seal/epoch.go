@@ -243,7 +243,7 @@ func (e *epoch) encode() []byte {
 
 // decodeEpoch reads an epoch file; the key itself stays wrapped.
 func decodeEpoch(b []byte) (*epoch, error) {
-	if len(b) < epochHead+1+wrapSize+8+1+4+4 || string(b[:8]) != epochMagic {
+	if len(b) < epochHead+1+wrapSize+8+1+4+4 || string(b[:8]) != epochMagic || b[8] == 0 {
 		return nil, store.ErrCorrupt
 	}
 	if b[8] > epochVersion {

@@ -80,7 +80,7 @@ func encodeHead(number uint32, id [16]byte) []byte {
 }
 
 func decodeHead(b []byte) (number uint32, id [16]byte, err error) {
-	if len(b) < storeHead || string(b[:8]) != storeMagic {
+	if len(b) < storeHead || string(b[:8]) != storeMagic || b[8] == 0 {
 		return 0, id, store.ErrCorrupt
 	}
 	if b[8] > storeVersion {
