@@ -96,6 +96,9 @@ func (t *tx) purge(c store.PathwayCode, most int) (bool, error) {
 			return false, err
 		}
 	}
+	if err := t.purgeMarks(c); err != nil {
+		return false, err
+	}
 	if err := t.moveFinds(pathwayFinds(t.handle(c), p), nil); err != nil {
 		return false, err
 	}
@@ -104,12 +107,32 @@ func (t *tx) purge(c store.PathwayCode, most int) (bool, error) {
 	return true, t.drop(bucketPathways, clone(t.handle(c)))
 }
 
+// purgeMarks removes what accounts noted on messages of a pathway: one look for
+// each account, those that no longer have a part in it included.
+func (t *tx) purgeMarks(c store.PathwayCode) error {
+	for _, id := range t.keysOf(bucketAccounts, nil, nil) {
+		a := store.AccountID(id)
+		for _, k := range t.keysOf(bucketReaders, t.readerKey(a, kindMark, t.handle(c)), nil) {
+			var m store.ReaderMark
+			if err := t.get(bucketReaders, k, a.Owner(), &m); err != nil && !errors.Is(err, store.ErrErased) {
+				return fmt.Errorf("marks of account %s: %w", a, err)
+			}
+			for _, k := range [][]byte{k, t.readerKey(a, kindMarkLog, u64(m.ModSeq))} {
+				if err := t.drop(bucketReaders, k); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	return nil
+}
+
 // keysOf lists the keys with a prefix, before any of them is dropped.
 func (t *tx) keysOf(bucket, prefix []byte, want func([]byte) bool) [][]byte {
 	var out [][]byte
 	prefix = clone(prefix)
 	c := t.bucket(bucket).Cursor()
-	for k, _ := c.Seek(prefix); hasPrefix(k, prefix); k, _ = c.Next() {
+	for k, _ := c.Seek(prefix); k != nil && hasPrefix(k, prefix); k, _ = c.Next() {
 		if want == nil || want(k) {
 			out = append(out, clone(k))
 		}

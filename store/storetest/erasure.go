@@ -56,6 +56,12 @@ func erasing(t *testing.T, b *bench) {
 	})
 	before := got(b, func(v store.View) ([]*store.Message, error) { return v.Thread("bbbbbbb", 0, 0) })
 
+	// What an account that stays noted on messages of both.
+	kept := &store.ReaderMark{Pathway: "bbbbbbb", Message: before[0].ID, System: 1}
+	for _, m := range []*store.ReaderMark{{Pathway: "aaaaaaa", Message: "01msg0", System: 1}, kept} {
+		b.commit(func(t store.Tx) error { return t.PutMark("01a", m) })
+	}
+
 	for done := false; !done; {
 		b.commit(func(t store.Tx) (err error) {
 			done, err = t.PurgePathway("aaaaaaa", 1)
@@ -96,6 +102,8 @@ func erasing(t *testing.T, b *bench) {
 		if a := got(b, func(v store.View) (*store.Account, error) { return v.AccountNamed("anne@chu.example") }); a.ID != "01a" {
 			t.Errorf("account %s", a.ID)
 		}
+		b.same("marks", got(b, func(v store.View) ([]store.ReaderMark, error) { return v.Marks("01a", "aaaaaaa") }), []store.ReaderMark(nil))
+		b.same("marks that stay", got(b, func(v store.View) ([]store.ReaderMark, error) { return v.MarkChanges("01a", 0) }), []store.ReaderMark{*kept})
 		b.same("the erasure", got(b, func(v store.View) (*store.Erasure, error) { return v.Erasure("aaaaaaa") }), e)
 		if n := len(got(b, func(v store.View) ([]*store.Trace, error) { return v.TracesOfPathway("aaaaaaa", 0, 0) })); n != 1 {
 			t.Errorf("%d traces of the erased pathway", n)
