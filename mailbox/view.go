@@ -90,7 +90,6 @@ func (r *Reader) furnish(ctx context.Context) error {
 			}
 			have.Subscribed = append(have.Subscribed, f.name)
 		}
-		have.Subscribed = append(have.Subscribed, fixedMark+"inbox")
 		return tx.PutReader(r.a.ID, have)
 	})
 }

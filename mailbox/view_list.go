@@ -36,7 +36,7 @@ func (r *Reader) List(ctx context.Context) ([]folder.Info, error) {
 		if err != nil {
 			return err
 		}
-		all = holding(subscribed(all, have.Subscribed))
+		all = holding(subscribed(all, have))
 		return nil
 	})
 	if err != nil {
@@ -67,30 +67,29 @@ func holding(all []folder.Info) []folder.Info {
 }
 
 // subscribed marks what the reader subscribed to and adds names that are no
-// folder (RFC 9051 §6.3.9.4). Those of pathways are left out: their names must
-// not outlast the right to see them.
-func subscribed(all []folder.Info, names []string) []folder.Info {
-	for _, name := range names {
-		i := slices.IndexFunc(all, func(f folder.Info) bool { return subscription(&f) == name })
-		switch {
-		case i >= 0:
-			all[i].Subscribed = true
-		case !strings.HasPrefix(name, fixedMark):
-			all = append(all, folder.Info{Name: name, Subscribed: true, Missing: true})
+// folder (RFC 9051 §6.3.9.4). The hub's own folders are subscribed to by
+// themselves: many mail clients show nothing else, and nobody subscribes to the
+// folder of a child they have not seen. Of those that somebody does not want the
+// id is kept: the name may say who the child is, and must not outlast the
+// pathway.
+func subscribed(all []folder.Info, have *store.Reader) []folder.Info {
+	wanted := map[string]bool{}
+	for _, name := range have.Subscribed {
+		wanted[name] = true
+	}
+	for i := range all {
+		f := &all[i]
+		if f.Fixed {
+			f.Subscribed = !slices.Contains(have.Unsubscribed, f.ID)
+			continue
 		}
+		f.Subscribed = wanted[f.Name]
+		delete(wanted, f.Name)
+	}
+	for name := range wanted {
+		all = append(all, folder.Info{Name: name, Subscribed: true, Missing: true})
 	}
 	return all
-}
-
-// fixedMark begins what is kept of a subscription to one of the hub's folders:
-// its id. Its name may say who the child is, and must not outlast the pathway.
-const fixedMark = "\x00"
-
-func subscription(f *folder.Info) string {
-	if f.Fixed {
-		return fixedMark + f.ID
-	}
-	return f.Name
 }
 
 // pathwayFolders are those of a pathway that the reader may see: its own with

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 
 	"github.com/relais-sante/relais/mailbox/folder"
 	"github.com/relais-sante/relais/store"
@@ -181,36 +180,41 @@ func cutFolder(name, of string) (rest string, ok bool) {
 	return rest, rest == "" || rest[0] == folder.Delimiter
 }
 
-// maxSubscribed bounds the names an account may subscribe to.
+// maxSubscribed bounds the names an account may subscribe to, and the hub's
+// folders it may do without.
 const maxSubscribed = 2000
 
 // Subscribe implements [folder.User].
 func (r *Reader) Subscribe(ctx context.Context, name string, on bool) error {
-	if len(name) > maxFolderName || strings.HasPrefix(name, fixedMark) {
+	if len(name) > maxFolderName {
 		return folder.ErrName
 	}
-	if isFixed(name) {
+	fixed := isFixed(name)
+	if fixed {
 		o, err := r.find(ctx, name)
 		if err != nil {
 			return err
 		}
-		name = fixedMark + o.id
+		name = o.id
 	}
 	return r.h.change(ctx, func(tx store.Tx) error {
 		have, err := tx.Reader(r.a.ID)
 		if err != nil {
 			return err
 		}
-		is := slices.Contains(have.Subscribed, name)
-		switch {
-		case is == on:
+		list, keep := &have.Subscribed, on
+		if fixed {
+			list, keep = &have.Unsubscribed, !on
+		}
+		switch kept := slices.Contains(*list, name); {
+		case kept == keep:
 			return nil
-		case !on:
-			have.Subscribed = slices.DeleteFunc(have.Subscribed, func(s string) bool { return s == name })
-		case len(have.Subscribed) >= maxSubscribed:
+		case !keep:
+			*list = slices.DeleteFunc(*list, func(s string) bool { return s == name })
+		case len(*list) >= maxSubscribed:
 			return folder.ErrLimit
 		default:
-			have.Subscribed = append(have.Subscribed, name)
+			*list = append(*list, name)
 		}
 		return tx.PutReader(r.a.ID, have)
 	})

@@ -459,32 +459,43 @@ func TestViewPrivateFolders(t *testing.T) {
 	if got := list(t, r); !strings.Contains(got, "Carnet/2026") || !strings.Contains(got, "Notes perso") || strings.Contains(got, "Notes/") {
 		t.Errorf("after the renaming:\n%s", got)
 	}
-	// Of a subscription to a pathway's folder the code is kept, not the label.
+	// The hub's folders are subscribed to unless one does not want them; of these
+	// the code is kept, not the label.
 	for _, name := range []string{"INBOX", h.top() + "/Imagerie", "Ailleurs"} {
 		if err := r.Subscribe(ctx, name, true); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if err := r.Subscribe(ctx, h.top()+"/Psychologie", true); !errors.Is(err, folder.ErrNone) {
-		t.Errorf("subscribing to what may not be seen gives %v", err)
+	for _, on := range []bool{false, true, false} {
+		if err := r.Subscribe(ctx, h.top()+"/PPS", on); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, on := range []bool{false, true} {
+		if err := r.Subscribe(ctx, h.top()+"/Psychologie", on); !errors.Is(err, folder.ErrNone) {
+			t.Errorf("subscribing to what may not be seen gives %v", err)
+		}
 	}
 	all, err := r.List(ctx)
 	if err != nil {
 		t.Fatal(err)
 	}
-	var on []string
+	var off []string
 	for _, f := range all {
-		if f.Subscribed {
-			on = append(on, f.Name)
+		if !f.Subscribed {
+			off = append(off, f.Name)
 		}
 	}
-	if got := strings.Join(on, ", "); got != "Ailleurs, Brouillons, Corbeille, Envoyés, INBOX, "+h.top()+"/Imagerie" {
-		t.Errorf("subscribed to %s", got)
+	if got := strings.Join(off, ", "); got != "Carnet, Carnet/2026, Notes perso, Parcours, "+h.top()+"/PPS" {
+		t.Errorf("not subscribed to %s", got)
+	}
+	if !slices.ContainsFunc(all, func(f folder.Info) bool { return f.Name == "Ailleurs" && f.Missing }) {
+		t.Error("the name without a folder is lost")
 	}
 	if err := h.store.View(ctx, func(v store.View) error {
 		have, err := v.Reader(r.a.ID)
-		if strings.Contains(strings.Join(have.Subscribed, " "), "L.M.") {
-			t.Errorf("kept: %q", have.Subscribed)
+		if strings.Contains(strings.Join(slices.Concat(have.Subscribed, have.Unsubscribed), " "), "L.M.") {
+			t.Errorf("kept: %+v", have)
 		}
 		return err
 	}); err != nil {

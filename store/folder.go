@@ -88,6 +88,9 @@ func (m *ReaderMark) HiddenIn(view string) bool { return slices.Contains(m.Hidde
 // Reader is what an account has in all.
 type Reader struct {
 	Subscribed []string `cbor:"1,keyasint,omitempty"` // names, which need not exist
+	// Unsubscribed are the ids of the hub's own folders, which are subscribed to
+	// unless the reader wants otherwise.
+	Unsubscribed []string `cbor:"2,keyasint,omitempty"`
 	// The rest is the engine's.
 	Size     int64  `cbor:"10,keyasint"` // bytes of all entries of its folders
 	Messages int64  `cbor:"11,keyasint"`

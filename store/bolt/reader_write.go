@@ -16,7 +16,7 @@ func (t *tx) PutReader(a store.AccountID, r *store.Reader) error {
 	if err != nil {
 		return err
 	}
-	have.Subscribed = r.Subscribed
+	have.Subscribed, have.Unsubscribed = r.Subscribed, r.Unsubscribed
 	*r = *have
 	t.touched(a.Topic())
 	return t.putReader(a, have)
