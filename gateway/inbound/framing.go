@@ -32,7 +32,7 @@ func (m *message) frameDots(p []byte) (n int, err error) {
 				return 0, io.EOF
 			case len(b) > 2 || len(b) == 2 && b[1] != '\r':
 				in.skip(1)
-				m.lineStart, m.framedCR = false, false
+				m.lineStart = false
 				continue
 			}
 			b = nil // not decided yet
@@ -46,17 +46,28 @@ func (m *message) frameDots(p []byte) (n int, err error) {
 			}
 			continue
 		}
-		b = b[:min(len(b), len(p)-n)]
-		if m.framedCR && b[0] == '\n' {
-			b = b[:1]
-		} else if i := bytes.Index(b, []byte("\r\n.")); i >= 0 {
-			b = b[:i+2]
+		k, err := m.takeLines(b[:min(len(b), len(p)-n)])
+		n += copy(p[n:], b[:k])
+		in.skip(k)
+		if err != nil {
+			return n, err
 		}
-		last := len(b) - 1
-		m.lineStart = b[last] == '\n' && (last > 0 && b[last-1] == '\r' || last == 0 && m.framedCR)
-		m.framedCR = b[last] == '\r'
-		n += copy(p[n:], b)
-		in.skip(len(b))
+	}
+	return n, nil
+}
+
+// takeLines takes lines up to the next that begins with a dot, looking at each
+// once. It gives how many bytes that was; the first is none of those dots.
+func (m *message) takeLines(b []byte) (n int, err error) {
+	for n < len(b) && (n == 0 || !m.lineStart || b[n] != '.') {
+		line, lf := b[n:], false
+		if i := bytes.IndexByte(line, '\n'); i >= 0 {
+			line, lf = line[:i+1], true
+		}
+		if err := m.takeLine(line, lf); err != nil {
+			return n, err
+		}
+		n += len(line)
 	}
 	return n, nil
 }
@@ -87,6 +98,16 @@ func (m *message) frameChunks(p []byte) (int, error) {
 	n := copy(p[:min(int64(len(p)), w.chunk.left)], b)
 	w.in.skip(n)
 	w.chunk.left -= int64(n)
+	for left := b[:n]; len(left) > 0; {
+		line, lf := left, false
+		if i := bytes.IndexByte(left, '\n'); i >= 0 {
+			line, lf = left[:i+1], true
+		}
+		if err := m.takeLine(line, lf); err != nil {
+			return n, err
+		}
+		left = left[len(line):]
+	}
 	return n, nil
 }
 

@@ -28,11 +28,10 @@ type message struct {
 	// failed is a *mailbox.Refusal, or one of the faults below.
 	failed error
 
-	lineStart bool // framing is at the start of a line
-	framedCR  bool // framing: the last byte was CR
-	cr        bool // check: the last byte was CR
-	crlf      bool // check: the last two bytes were CRLF
-	line      int  // check: bytes of the open line
+	lineStart bool // the last two bytes were CRLF, or there were none
+	cr        bool // the last byte was CR
+	line      int  // bytes of the open line
+	skipping  bool // to the end of a message that is not taken
 }
 
 // Faults in the middle of a message.
@@ -45,15 +44,15 @@ const (
 // message begins to read the message that go-smtp asked for.
 func (w *wire) message() *message {
 	w.in.grow()
-	return &message{wire: w, start: time.Now(), lineStart: true, crlf: true}
+	return &message{wire: w, start: time.Now(), lineStart: true}
 }
 
 // Read implements io.Reader.
 func (m *message) Read(p []byte) (int, error) {
 	for m.failed == nil && !m.ended {
 		n, err := m.frame(p)
-		if err == nil {
-			err = m.check(p[:n])
+		if err == nil && m.size+int64(n) > m.wire.server.limits.MessageBytes {
+			err = &mailbox.Refusal{Reason: mailbox.RefuseTooBig}
 		}
 		if err == io.EOF { // that one and no other: a peer that is gone is no end
 			m.ended = true
@@ -70,49 +69,36 @@ func (m *message) Read(p []byte) (int, error) {
 	return 0, io.EOF
 }
 
-// check looks at bytes about to be let through.
-func (m *message) check(b []byte) error {
-	limits := m.wire.server.limits
-	if m.size+int64(len(b)) > limits.MessageBytes {
-		return &mailbox.Refusal{Reason: mailbox.RefuseTooBig}
-	}
-	for len(b) > 0 {
-		i := bytes.IndexByte(b, '\n')
-		text := b // of the line, up to a CR before its LF
-		if i >= 0 {
-			text = b[:i]
-		}
-		// A CR at the end of what is here is good if a LF follows.
-		if m.cr && i != 0 {
-			return &mailbox.Refusal{Reason: mailbox.RefuseBareNewline}
-		}
-		ends := len(text) > 0 && text[len(text)-1] == '\r'
-		if i >= 0 && !ends && !(i == 0 && m.cr) {
-			return &mailbox.Refusal{Reason: mailbox.RefuseBareNewline}
-		}
-		if ends {
+// takeLine looks at a line, or a piece of one, that is let through; lf says that
+// it ends with LF. What is skipped is only looked at for its end.
+func (m *message) takeLine(b []byte, lf bool) error {
+	crlf := lf && (len(b) > 1 && b[len(b)-2] == '\r' || len(b) == 1 && m.cr)
+	if !m.skipping {
+		text := b // without its end, or what may be the beginning of its end
+		if lf {
 			text = text[:len(text)-1]
 		}
-		if bytes.IndexByte(text, '\r') >= 0 {
-			return &mailbox.Refusal{Reason: mailbox.RefuseBareNewline}
+		if n := len(text); n > 0 && text[n-1] == '\r' {
+			text = text[:n-1]
 		}
-		if m.line += len(text); m.line > limits.LineBytes {
+		switch {
+		case lf && !crlf, m.cr && !(lf && len(b) == 1), bytes.IndexByte(text, '\r') >= 0:
+			return &mailbox.Refusal{Reason: mailbox.RefuseBareNewline}
+		case m.line+len(text) > m.wire.server.limits.LineBytes:
 			return &mailbox.Refusal{Reason: mailbox.RefuseLongLine}
 		}
-		if i < 0 {
-			m.cr, m.crlf = ends, false
-			return nil
+		if m.line += len(text); lf {
+			m.line = 0
 		}
-		m.cr, m.crlf, m.line = false, true, 0
-		b = b[i+1:]
 	}
+	m.lineStart, m.cr = crlf, b[len(b)-1] == '\r'
 	return nil
 }
 
 // checkEnd refuses a message whose last line is open: by DATA it cannot be sent
 // on without a byte more, so BDAT must not bring it in.
 func (m *message) checkEnd() error {
-	if !m.crlf {
+	if !m.lineStart {
 		return &mailbox.Refusal{Reason: mailbox.RefuseUnended}
 	}
 	return nil
@@ -178,6 +164,7 @@ func (m *message) skip() bool {
 	if m.wire.chunked {
 		return true // the wire throws the rest of the chunk away
 	}
+	m.skipping = true
 	var nowhere [4096]byte
 	for left := m.wire.server.limits.drain(); left > 0; {
 		n, err := m.frame(nowhere[:])

@@ -93,60 +93,90 @@ func refusalFor(body []byte, limits Limits) mailbox.RefusalReason {
 // However the bytes are cut into packets and reads, what comes out is the same,
 // and nothing behind the end of the message is touched.
 func TestMessageFraming(t *testing.T) {
-	limits := Limits{MessageBytes: 60, LineBytes: 12}
 	rapid.Check(t, func(t *rapid.T) {
 		token := rapid.SampledFrom([]string{".", "..", "\r", "\n", "\r\n", "\r\n", "\r\n", "a", "bc", "\r\n.", "0123456789"})
 		stream := strings.Join(rapid.SliceOfN(token, 0, 30).Draw(t, "stream"), "")
 		if rapid.Bool().Draw(t, "ended") {
 			stream += "\r\n.\r\nNOOP\r\n"
 		}
-		conn := &fragments{}
-		for rest := []byte(stream); len(rest) > 0; {
-			n := rapid.IntRange(1, min(len(rest), 7)).Draw(t, "piece")
-			conn.pieces, rest = append(conn.pieces, rest[:n]), rest[n:]
-		}
-		w := wireOver(conn, limits)
-		m := w.message()
-		var got []byte
-		var err error
-		for err == nil {
-			p := make([]byte, rapid.IntRange(1, 9).Draw(t, "read"))
-			var n int
-			n, err = m.Read(p)
-			got = append(got, p[:n]...)
-		}
-		want, lost := expected([]byte(stream), limits)
-		var refusal *mailbox.Refusal
-		switch {
-		case errors.As(err, &refusal):
-			// Faults are told in the order they come, sizes in the order of reads:
-			// any fault the stream has will do.
-			body := want
-			if lost != nil {
-				body = nil
-				if errors.Is(lost, errLost) {
-					return // never whole either way
-				}
-			}
-			if refusalFor(body, limits) == "" {
-				t.Fatalf("%q: refused (%s)", stream, refusal.Reason)
-			}
-		case err == io.EOF:
-			if lost != nil || refusalFor(want, limits) != "" || !bytes.Equal(got, want) || m.size != int64(len(want)) {
-				t.Fatalf("%q: got %q, want %q, lost %v", stream, got, want, lost)
-			}
-			rest, _ := io.ReadAll(io.MultiReader(bytes.NewReader(w.in.unread()), conn))
-			if end := strings.TrimPrefix(stream[len(stream)-len(rest):], ""); string(rest) != end || !strings.HasSuffix(stream[:len(stream)-len(rest)], ".\r\n") {
-				t.Fatalf("%q: left %q", stream, rest)
-			}
-		case errors.Is(err, errLost):
-			if lost == nil {
-				t.Fatalf("%q: lost, though it has an end", stream)
-			}
-		default:
-			t.Fatalf("%q: %v", stream, err)
-		}
+		checkFraming(t, stream, func(most int) int { return rapid.IntRange(1, most).Draw(t, "piece") })
 	})
+}
+
+// FuzzMessage compares the reader with the plain one for any bytes, cut in any
+// way.
+func FuzzMessage(f *testing.F) {
+	f.Add([]byte("a\r\n..b\r\n.\r\nQUIT\r\n"), uint64(1))
+	f.Add([]byte("a\n.\r\nb\r.\r\n\r\n.\r\n"), uint64(2))
+	f.Add([]byte(".\r\n.\r"), uint64(3))
+	f.Add([]byte("0123456789012\r\n.\r\n"), uint64(4))
+	f.Fuzz(func(t *testing.T, stream []byte, seed uint64) {
+		random := rand.New(rand.NewPCG(seed, 0))
+		checkFraming(t, string(stream), func(most int) int { return 1 + random.IntN(most) })
+	})
+}
+
+// checkFraming reads a stream cut as cut says into packets and reads.
+func checkFraming(t interface{ Fatalf(string, ...any) }, stream string, cut func(most int) int) {
+	limits := Limits{MessageBytes: 60, LineBytes: 12}
+	conn := &fragments{}
+	for rest := []byte(stream); len(rest) > 0; {
+		n := cut(min(len(rest), 7))
+		conn.pieces, rest = append(conn.pieces, rest[:n]), rest[n:]
+	}
+	w := wireOver(conn, limits)
+	m := w.message()
+	var got []byte
+	var err error
+	for err == nil {
+		p := make([]byte, cut(9))
+		var n int
+		n, err = m.Read(p)
+		got = append(got, p[:n]...)
+	}
+	want, lost := expected([]byte(stream), limits)
+	var refusal *mailbox.Refusal
+	switch {
+	case errors.As(err, &refusal):
+		// Faults are told in the order they come, sizes in the order of reads:
+		// any fault the stream has will do.
+		if lost != nil {
+			return // never whole either way
+		}
+		if refusalFor(want, limits) == "" {
+			t.Fatalf("%q: refused (%s)", stream, refusal.Reason)
+		}
+		if refusal.Reason == mailbox.RefuseBareNewline {
+			return // the connection is closed
+		}
+		// The rest is skipped to the very end, where the next command begins.
+		if m.finish(); w.hangup {
+			t.Fatalf("%q: its end was not found", stream)
+		}
+		atEnd(t, stream, want, w, conn)
+	case err == io.EOF:
+		if lost != nil || refusalFor(want, limits) != "" || !bytes.Equal(got, want) || m.size != int64(len(want)) {
+			t.Fatalf("%q: got %q, want %q, lost %v", stream, got, want, lost)
+		}
+		atEnd(t, stream, want, w, conn)
+	case errors.Is(err, errLost):
+		if lost == nil {
+			t.Fatalf("%q: lost, though it has an end", stream)
+		}
+	default:
+		t.Fatalf("%q: %v", stream, err)
+	}
+}
+
+// atEnd checks that what is left of a stream begins behind the message, whose
+// bytes stand before the first end there is.
+func atEnd(t interface{ Fatalf(string, ...any) }, stream string, message []byte, w *wire, conn *fragments) {
+	rest, _ := io.ReadAll(io.MultiReader(bytes.NewReader(w.in.unread()), conn))
+	read := stream[:len(stream)-len(rest)]
+	whole, lost := expected([]byte(read), Limits{})
+	if !strings.HasSuffix(read, ".\r\n") || !strings.HasSuffix(stream, string(rest)) || lost != nil || !bytes.Equal(whole, message) {
+		t.Fatalf("%q: left %q", stream, rest)
+	}
 }
 
 // Ends of a message that some server somewhere takes for one. None of them is,
