@@ -38,6 +38,7 @@ func mentionsFunc(args ...any) (any, error) {
 type wordList struct {
 	words  []string // each with a space around
 	begins [256]bool
+	second [256]bool // whatever the first
 }
 
 func alone(words []string) *wordList {
@@ -45,7 +46,7 @@ func alone(words []string) *wordList {
 	for _, word := range words {
 		if w := string(appendSpaced(nil, word)); w != " " {
 			all.words = append(all.words, w)
-			all.begins[w[1]] = true
+			all.begins[w[1]], all.second[w[2]] = true, true
 		}
 	}
 	return all
@@ -54,7 +55,7 @@ func alone(words []string) *wordList {
 // in reports whether a text made by appendSpaced has one of the words.
 func (l *wordList) in(text []byte) bool {
 	for at := 0; at+1 < len(text); {
-		if l.begins[text[at+1]] {
+		if l.begins[text[at+1]] && l.second[text[at+2]] {
 			for _, w := range l.words {
 				if len(text)-at >= len(w) && string(text[at:at+len(w)]) == w {
 					return true
