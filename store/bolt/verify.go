@@ -41,6 +41,7 @@ type verifier struct {
 
 	damaged map[spot]bool // records that do not fit, not yet reported
 	flawed  map[string]bool
+	keyed   map[string]map[store.MessageID]bool // by key: see hasKey
 	done    int64
 	total   int64
 	rested  time.Time

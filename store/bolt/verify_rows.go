@@ -253,8 +253,8 @@ func (c *verifier) messageRow(code store.PathwayCode, k, row []byte) error {
 		}
 	}
 	for _, key := range m.Keys {
-		if list, err := c.v.MessagesOfKey(code, key, 0); err != nil || !slices.Contains(list, m.ID) {
-			return errors.Join(err, misfit)
+		if err := c.hasKey(code, key, m.ID); err != nil {
+			return err
 		}
 	}
 	if m.Fingerprint != ([32]byte{}) {
@@ -263,6 +263,30 @@ func (c *verifier) messageRow(code store.PathwayCode, k, row []byte) error {
 		}
 	}
 	return c.there(bucketThreads, c.v.indexKey(code, seq))
+}
+
+// hasKey checks that a message is found by a key. What all mail of a pathway
+// carries leads to all of it: such lists are kept.
+func (c *verifier) hasKey(code store.PathwayCode, key string, id store.MessageID) error {
+	const many, kept = 16, 64
+	name := string(code) + " " + key
+	if c.keyed[name][id] {
+		return nil
+	}
+	list, err := c.v.MessagesOfKey(code, key, 0)
+	if err != nil || !slices.Contains(list, id) {
+		return errors.Join(err, misfit)
+	}
+	if len(list) > many {
+		if c.keyed == nil || len(c.keyed) >= kept {
+			c.keyed = map[string]map[store.MessageID]bool{}
+		}
+		c.keyed[name] = make(map[store.MessageID]bool, len(list))
+		for _, other := range list {
+			c.keyed[name][other] = true
+		}
+	}
+	return nil
 }
 
 // knownAs checks that a message, or the copy for a box, is found by a
