@@ -105,6 +105,29 @@ type IMAP struct {
 	MaxConnectionsPerAccount int  `toml:"max_connections_per_account" default:"50" min:"1" fr:"Connexions à la fois d'un compte." en:"Connections at a time of one account."`
 	Quota                    Size `toml:"quota" default:"1GiB" min:"1MiB" fr:"Place des dossiers privés d'un compte." en:"Room for the private folders of an account."`
 	QuotaMessages            int  `toml:"quota_messages" default:"200000" min:"1000" fr:"Messages dans les dossiers privés d'un compte." en:"Messages in the private folders of an account."`
+	MaxFolders               int  `toml:"max_folders" default:"1000" min:"10" max:"100000" fr:"Dossiers privés d'un compte." en:"Private folders of an account."`
+	MaxSubscriptions         int  `toml:"max_subscriptions" default:"2000" min:"100" max:"100000" fr:"Dossiers auxquels un compte s'abonne." en:"Folders an account subscribes to."`
+	MaxCopied                int  `toml:"max_copied" default:"5000" min:"100" max:"100000" fr:"Messages copiés ou déplacés en une fois." en:"Messages copied or moved at once."`
+
+	LoginAttempts       int  `toml:"login_attempts" default:"5" min:"1" max:"100" fr:"Essais de connexion avant de raccrocher." en:"Attempts to log in before hanging up."`
+	CommandsBeforeLogin int  `toml:"commands_before_login" default:"60" min:"10" max:"100000" fr:"Commandes par minute avant la connexion." en:"Commands a minute before a login."`
+	MaxErrors           int  `toml:"max_errors" default:"50" min:"1" max:"100000" fr:"Commandes illisibles avant de raccrocher." en:"Unreadable commands before hanging up."`
+	CommandLimit        Size `toml:"command_limit" default:"64KiB" min:"8KiB" max:"16MiB" fr:"Longueur d'une commande, messages déposés non compris." en:"Length of a command, messages that are put apart."`
+	AppendMessages      int  `toml:"append_messages" default:"1000" min:"1" max:"100000" fr:"Messages d'un dépôt (APPEND)." en:"Messages of one APPEND."`
+	SetRanges           int  `toml:"set_ranges" default:"10000" min:"1000" max:"1000000" fr:"Suites de numéros dans une commande." en:"Ranges of numbers in one set."`
+	SearchKeys          int  `toml:"search_keys" default:"500" min:"10" max:"10000" fr:"Critères d'une recherche." en:"Keys of one search."`
+	SearchDepth         int  `toml:"search_depth" default:"20" min:"2" max:"100" fr:"Emboîtement de ces critères." en:"How deep keys may be nested."`
+	SearchBytes         Size `toml:"search_bytes" default:"1GiB" min:"1MiB" max:"1024GiB" fr:"Contenu qu'une recherche peut ouvrir." en:"Content that one search may open."`
+	SearchContexts      int  `toml:"search_contexts" default:"16" min:"1" max:"1000" fr:"Recherches tenues à jour sur une connexion (RFC 5267)." en:"Searches kept up to date on one connection (RFC 5267)."`
+	ListPatterns        int  `toml:"list_patterns" default:"50" min:"1" max:"1000" fr:"Motifs d'une liste de dossiers." en:"Patterns of one list of folders."`
+
+	HandshakeTimeout Duration `toml:"handshake_timeout" default:"30s" min:"1s" fr:"Durée d'une négociation TLS." en:"Time for a TLS handshake."`
+	LoginTimeout     Duration `toml:"login_timeout" default:"2m" min:"5s" fr:"Attente d'une connexion réussie." en:"Wait for a login."`
+	CommandTimeout   Duration `toml:"command_timeout" default:"2m" min:"5s" fr:"Attente de la suite d'une commande commencée." en:"Wait for the rest of a command that began."`
+	MessageTimeout   Duration `toml:"message_timeout" default:"30m" min:"1m" fr:"Durée d'un message déposé." en:"Time for one message that is put."`
+	MinRate          Size     `toml:"min_rate" default:"1KiB" min:"1" fr:"Octets par seconde en dessous desquels un dépôt est coupé, après une minute." en:"Bytes a second below which a message that is put is cut off, after a minute."`
+	WriteTimeout     Duration `toml:"write_timeout" default:"1m" min:"5s" fr:"Attente d'un logiciel qui ne lit pas (64 Kio de réponses)." en:"Wait for a client that does not read (64 KiB of answers)."`
+	PushInterval     Duration `toml:"push_interval" default:"100ms" min:"1ms" max:"1m" fr:"Temps le plus court entre deux annonces de nouveautés (IDLE, NOTIFY) ; la première part aussitôt." en:"Least time between two announcements of news (IDLE, NOTIFY); the first goes at once."`
 }
 
 // Accounts is the section [accounts].

@@ -73,6 +73,12 @@ func TestParse(t *testing.T) {
 			Password:       configs.Passwords{Networks: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("192.0.2.7/32")}},
 			MaxConnections: 5000, IdleTimeout: configs.Duration(30 * time.Minute),
 			MaxConnectionsPerPeer: 200, MaxConnectionsPerAccount: 50, Quota: 1 << 30, QuotaMessages: 200_000,
+			MaxFolders: 1000, MaxSubscriptions: 2000, MaxCopied: 5000,
+			LoginAttempts: 5, CommandsBeforeLogin: 60, MaxErrors: 50, CommandLimit: 64 << 10, AppendMessages: 1000, SetRanges: 10_000,
+			SearchKeys: 500, SearchDepth: 20, SearchBytes: 1 << 30, SearchContexts: 16, ListPatterns: 50,
+			HandshakeTimeout: configs.Duration(30 * time.Second), LoginTimeout: configs.Duration(2 * time.Minute),
+			CommandTimeout: configs.Duration(2 * time.Minute), MessageTimeout: configs.Duration(30 * time.Minute), MinRate: 1 << 10,
+			WriteTimeout: configs.Duration(time.Minute), PushInterval: configs.Duration(100 * time.Millisecond),
 		},
 		Accounts: configs.Accounts{
 			MaxWait: configs.Duration(15 * time.Minute), HashMemory: 64 << 20, HashPasses: 3, HashesAtOnce: 2,

@@ -18,7 +18,13 @@ func (d *daemon) newIMAP() (*imap.Server, error) {
 		Domain: d.cfg.Domain, Version: d.o.Version, Log: d.log, Metrics: d.metrics,
 		Limits: imap.Limits{
 			Connections: c.MaxConnections, ConnectionsPerPeer: c.MaxConnectionsPerPeer, ConnectionsPerUser: c.MaxConnectionsPerAccount,
-			MessageBytes: int64(d.cfg.Inbound.MaxMessageBytes), Idle: time.Duration(c.IdleTimeout),
+			LoginAttempts: c.LoginAttempts, CommandsBefore: c.CommandsBeforeLogin, Errors: c.MaxErrors,
+			CommandBytes: int(c.CommandLimit), MessageBytes: int64(d.cfg.Inbound.MaxMessageBytes), AppendMessages: c.AppendMessages,
+			SetRanges: c.SetRanges, SearchKeys: c.SearchKeys, SearchDepth: c.SearchDepth, SearchBytes: int64(c.SearchBytes),
+			Contexts: c.SearchContexts, ListPatterns: c.ListPatterns,
+			Handshake: time.Duration(c.HandshakeTimeout), Login: time.Duration(c.LoginTimeout), Idle: time.Duration(c.IdleTimeout),
+			Command: time.Duration(c.CommandTimeout), Write: time.Duration(c.WriteTimeout),
+			MinRate: int64(c.MinRate), Message: time.Duration(c.MessageTimeout), Push: time.Duration(c.PushInterval),
 		},
 	})
 }

@@ -103,7 +103,11 @@ func (d *daemon) hubOptions() mailbox.Options {
 		},
 		MissingHeader: d.metrics.missingHeaders(), Boxes: boxes, Client: c.Outbound.Route == configs.RouteOperator,
 		Listed: d.guard.Listed, Directory: d.directory, Scanner: d.antivirus.scanner(), Login: d.loginOptions(),
-		Quota: mailbox.Quota{Size: int64(c.IMAP.Quota), Messages: int64(c.IMAP.QuotaMessages)}, Log: d.log, Instance: fmt.Sprintf("%d", os.Getpid()),
+		Quota: mailbox.Quota{
+			Size: int64(c.IMAP.Quota), Messages: int64(c.IMAP.QuotaMessages),
+			Folders: c.IMAP.MaxFolders, Subscriptions: c.IMAP.MaxSubscriptions, Copied: c.IMAP.MaxCopied,
+		},
+		Log: d.log, Instance: fmt.Sprintf("%d", os.Getpid()),
 	}
 }
 

@@ -78,9 +78,25 @@ type Options struct {
 	Keys *seal.Keys
 }
 
-// Quota is in bytes and messages; zero is no limit.
+// Quota is in bytes and messages; zero is no limit. The other fields have
+// defaults.
 type Quota struct {
 	Size, Messages int64
+	Folders        int // default 1000
+	Subscriptions  int // names subscribed to, and the hub's folders done without; default 2000
+	Copied         int // messages copied or moved at once, all or none; default 5000
+}
+
+func (q Quota) withDefaults() Quota {
+	for _, f := range []struct {
+		limit     *int
+		otherwise int
+	}{{&q.Folders, 1000}, {&q.Subscriptions, 2000}, {&q.Copied, 5000}} {
+		if *f.limit <= 0 {
+			*f.limit = f.otherwise
+		}
+	}
+	return q
 }
 
 // TriageTimes say when held mail is announced again and given up.
@@ -126,6 +142,7 @@ func New(o Options) *Hub {
 	if o.Locale == "" {
 		o.Locale = "fr"
 	}
+	o.Quota = o.Quota.withDefaults()
 	return &Hub{o: o, store: o.Store, log: o.Log, ids: idSource{rand: o.Rand}, logins: newLogins(o.Login)}
 }
 

@@ -22,12 +22,13 @@ import (
 // Reader is an account that reads. It implements [folder.User]; close it when
 // the session is over.
 type Reader struct {
-	h     *Hub
-	a     *Account
-	where string
-	desk  *desk
-	gone  <-chan struct{}
-	stop  func()
+	h         *Hub
+	a         *Account
+	where     string
+	desk      *desk
+	gone      <-chan struct{}
+	stop      func()
+	lastFound store.FolderID // private, see folderNamed
 }
 
 var _ folder.User = (*Reader)(nil)

@@ -31,7 +31,7 @@ func (o *opened) carry(ctx context.Context, uids []uint32, to string, move bool)
 	if err != nil {
 		return folder.Copied{}, err
 	}
-	if len(uids) > maxCopied {
+	if len(uids) > o.r.h.o.Quota.Copied {
 		return folder.Copied{}, folder.ErrLimit
 	}
 	switch {

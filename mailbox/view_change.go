@@ -16,10 +16,9 @@ import (
 
 // Limits of what is changed in one go.
 const (
-	changeStep  = 500   // flags set in one commit
-	maxCopied   = 5_000 // messages copied or moved at once: all or none
-	maxKeywords = 50    // keywords of one message
-	maxKeyword  = 100   // bytes
+	changeStep  = 500 // flags set in one commit
+	maxKeywords = 50  // keywords of one message
+	maxKeyword  = 100 // bytes
 )
 
 // SetFlags implements [folder.Folder].

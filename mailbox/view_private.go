@@ -80,14 +80,25 @@ func (n *entries) kept(i int, uid uint32) (kept, error) {
 // privateKey is the key of a folder among a desk's tables.
 func privateKey(id store.FolderID) string { return "private:" + string(id) }
 
-// folderNamed finds a private folder.
+// folderNamed finds a private folder. The one found last is looked at first: a
+// client puts one message after the other into the same.
 func (r *Reader) folderNamed(v store.View, name string) (*store.Folder, error) {
+	if r.lastFound != "" {
+		f, err := v.Folder(r.a.ID, r.lastFound)
+		if err == nil && f.Name == name && !f.Dropped && f.Use != sheetUse {
+			return f, nil
+		}
+		if err != nil && !errors.Is(err, store.ErrNotFound) {
+			return nil, fmt.Errorf("looking up a folder: %w", err)
+		}
+	}
 	all, err := v.Folders(r.a.ID)
 	if err != nil {
 		return nil, fmt.Errorf("listing folders: %w", err)
 	}
 	for _, f := range all {
 		if f.Name == name && !f.Dropped && f.Use != sheetUse {
+			r.lastFound = f.ID
 			return f, nil
 		}
 	}

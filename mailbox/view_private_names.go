@@ -24,7 +24,7 @@ func (r *Reader) Create(ctx context.Context, name string, use folder.Use) error 
 		if err != nil {
 			return err
 		}
-		if have.Folders >= maxFolders {
+		if have.Folders >= int64(r.h.o.Quota.Folders) {
 			return folder.ErrLimit
 		}
 		if _, err := r.folderNamed(tx, name); err == nil {
@@ -35,9 +35,6 @@ func (r *Reader) Create(ctx context.Context, name string, use folder.Use) error 
 		return r.newFolder(tx, name, use)
 	})
 }
-
-// maxFolders bounds the private folders of an account.
-const maxFolders = 1000
 
 // Delete implements [folder.User]. What is in the folder goes in steps, so that
 // no other commit waits long; from the first on it is not there any more.
@@ -180,10 +177,6 @@ func cutFolder(name, of string) (rest string, ok bool) {
 	return rest, rest == "" || rest[0] == folder.Delimiter
 }
 
-// maxSubscribed bounds the names an account may subscribe to, and the hub's
-// folders it may do without.
-const maxSubscribed = 2000
-
 // Subscribe implements [folder.User].
 func (r *Reader) Subscribe(ctx context.Context, name string, on bool) error {
 	if len(name) > maxFolderName {
@@ -211,7 +204,7 @@ func (r *Reader) Subscribe(ctx context.Context, name string, on bool) error {
 			return nil
 		case !keep:
 			*list = slices.DeleteFunc(*list, func(s string) bool { return s == name })
-		case len(*list) >= maxSubscribed:
+		case len(*list) >= r.h.o.Quota.Subscriptions:
 			return folder.ErrLimit
 		default:
 			*list = append(*list, name)
