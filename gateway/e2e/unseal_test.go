@@ -138,10 +138,12 @@ func (l *loot) wraps(b []byte) {
 // loggedIn are the buckets of the rows that segments carry, by number.
 var loggedIn = []string{
 	1: "pathways", 2: "threads", 3: "boxes", 4: "deliveries", 5: "held", 6: "items", 7: "traces", 8: "heads", 9: "settings", 10: "accounts",
-	11: "readers", 12: "taken", 13: "erasures",
+	11: "readers", 12: "taken", 13: "erasures", 14: "meta", 15: "located", 16: "ids", 17: "prints", 18: "live", 19: "heldindex", 20: "heldof",
+	21: "heldprints", 22: "due", 23: "leases", 24: "large", 25: "segments", 26: "lookups",
 }
 
-// commit tries every key on the rows of a commit record.
+// commit tries every key on the rows of a commit record; its state has no
+// owner but the hub, and is nobody's.
 func (l *loot) commit(payload []byte) {
 	var c struct {
 		Rows []struct {

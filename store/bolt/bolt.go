@@ -1,33 +1,42 @@
-// Package bolt is the engine that keeps everything in one directory: records,
-// look-ups, queue and traces in one bbolt file, sealed messages in append-only
-// segments beside it.
+// Package bolt is the engine that keeps everything in one directory: sealed
+// messages and a log of all changes in append-only segments, and beside them
+// records, look-ups, queue and traces in one bbolt file, which follows the log.
 //
-//	DIR/index.db          the index (buckets are listed in format.go)
 //	DIR/segments/*.seg    sealed messages and commit records (see segment.go)
+//	DIR/index.db          the index (buckets are listed in format.go)
 //	DIR/keystore          belongs to store/seal
 //
 // Rules that hold here:
 //
-//   - One goroutine commits. It combines whoever waits into one group: their
-//     functions run one after the other in one bbolt transaction, their sealed
-//     messages and commit records are appended to the segment, the segment is
-//     synced once, and only then the bbolt transaction commits. What a crash
-//     leaves in a segment beyond the index was never acknowledged and is cut off
-//     at the next start.
-//   - A caller's function runs in the caller's goroutine while the committer
-//     waits, so that a panic is the caller's own. What a failing function wrote is
-//     undone row by row before the next one runs; the others need not run again.
+//   - A commit is durable when it is in the log: the messages of a group and one
+//     commit record with every row it changed are appended to a segment and synced
+//     once (commit.go, group.go). Then it is published. Nothing is written that
+//     builds on a group whose write failed.
+//   - The index is behind the log, by what is kept in memory: rows of one level
+//     that grows and of one that is being written to the index (level.go,
+//     flush.go). A reader sees both over the index (bucket.go, cursor.go). The
+//     index never knows what the log could lose.
+//   - A start brings back from the log what the index lacks (replay.go). The first
+//     group that is not whole ends the log: it was never acknowledged, and is cut
+//     off. If one behind it proves that it was, the start is refused.
+//   - Rows that can be made again may be left out of the log only if the index has
+//     them durably before anything that is logged relies on them (lookups.go).
+//   - A caller's function runs in the caller's goroutine, one at a time, so that a
+//     panic is the caller's own. What a failing function wrote is undone row by row
+//     before the next one runs; the others need not run again.
 //   - A read transaction lasts as long as the function given to View and no
-//     longer. When the file outgrows its mapping, bbolt waits for every reader:
-//     a View that waits for a Commit would wait for ever, and a slow one stops
-//     all writing. Everything a View returns is a copy.
+//     longer. When the file outgrows its mapping, bbolt waits for every reader: a
+//     slow one then stops the writing of the index, and in the end all commits.
+//     Everything a View returns is a copy.
 //   - Every row is a version byte and sealed bytes, or (where it holds only ids,
-//     numbers and keyed hashes) a version byte and fixed fields. Keys hold
-//     handles (keyed hashes of owners), hub ids and numbers only.
+//     numbers and keyed hashes) a version byte and fixed fields; in the log and in
+//     memory as in the index. Keys hold handles (keyed hashes of owners), hub ids
+//     and numbers only.
 //
-// Lock order: Store.db (read side) before any bbolt transaction; a draft's own
-// lock last. The committer takes the write side of Store.db only to open the
-// index anew after a failed write.
+// Lock order: Store.flushing, the turn, Store.dbMu (read side), Store.mu,
+// Store.levelsMu; transactions of bbolt after Store.dbMu; a draft's own lock last.
+// The write side of Store.dbMu is taken only to open the index anew after a failed
+// write, and to close it.
 package bolt
 
 import (
@@ -74,15 +83,21 @@ type Options struct {
 	// MaxIndexBytes limits the index file; beyond it commits fail with
 	// [store.ErrFull]. Default: no limit.
 	MaxIndexBytes int
+	// FlushBytes is how much memory rows take that the index does not have yet,
+	// before they are brought there; twice as much and commits wait. Default 8 MiB.
+	FlushBytes int
+	// FlushAge is how often they are brought there if there are any. Default 2 s.
+	FlushAge time.Duration
 	// LockTimeout is how long to wait for another process to let go of the
 	// directory. Default 1 s.
 	LockTimeout time.Duration
 
 	readOnly bool // see OpenReader
 
-	steps  []step // for tests; default: migrations
-	files  files  // for tests; default: the operating system
-	failed func() // for tests: called after a failed write was dealt with
+	steps  []step            // for tests; default: migrations
+	files  files             // for tests; default: the operating system
+	flush  func(begins bool) // for tests: called around each write of the index
+	failed func()            // for tests: called after a failed write was dealt with
 }
 
 // Store implements [store.Store].
@@ -96,33 +111,58 @@ type Store struct {
 	dbMu sync.RWMutex // held for reading by views; see the package comment
 	db   *bolt.DB     // nil after an index could not be opened anew
 
-	queue   chan *request
 	closing chan struct{}
 	closed  sync.Once
-	done    chan struct{} // the committer has ended
+	loops   sync.WaitGroup
 
-	// Owned by the committer.
-	state  state
-	seg    *segment    // segment being appended to; nil: open or begin one
-	fault  error       // sticky: nothing can be written any more until a restart
-	torn   atomic.Bool // a page of the index is not what bbolt wrote: see fence.go
-	full   atomic.Bool // the last write failed for want of room
-	broken atomic.Bool // fault holds an error of a device
-	locked atomic.Bool // the last write found the file system read-only
+	turn  chan struct{} // taken by whoever runs a function
+	turns uint64
 
-	stuck     bool         // a write transaction of bbolt could not be ended
-	indexFile *opened      // under db
-	unlogged  []loggedRow  // rows of the index that wait for the segment
-	ended     []segmentEnd // segments left behind, which the index does not know yet
-	rejoined  []uint64     // see headRow
+	// mu guards who does what, see commit.go: state and working belong to who
+	// runs, or, while nobody does, to who holds mu.
+	mu      sync.Mutex
+	cond    sync.Cond
+	running bool   // a function runs
+	writing bool   // a group is being written
+	failing bool   // one could not be
+	open    *group // that functions join
+	state   state  // after the open group
+	working *level // rows of all groups since the last freeze
+	seg     *segment
+	ended   []segmentEnd  // left behind, told by the next group
+	durable uint64        // last group that is
+	flushed chan struct{} // closed after each attempt to write the index
 
-	published atomic.Pointer[state]
-	segs      segments
-	pathways  pathwayCache
-	wakes     wakes
-	watches   watches
-	finders   finders
-	rekeying  sync.Mutex // held while a generation of look-ups is made
+	// These belong to who writes.
+	soonSince time.Time // since when something published is not durable; zero: all is
+	doomed    []string  // segments to remove when it is
+
+	levelsMu sync.Mutex // held while levels change
+	levels   atomic.Pointer[levels]
+
+	flushing  sync.Mutex            // held while the index is written
+	soon      chan struct{}         // something is published that is not durable
+	brimming  chan struct{}         // a level was frozen since it was full
+	stalled   atomic.Pointer[error] // why the index could not be written, the last time
+	stuck     bool                  // a write transaction of bbolt could not be ended
+	indexFile *opened               // under db
+
+	fault   atomic.Pointer[error] // sticky: nothing can be written any more until a restart
+	torn    atomic.Bool           // a page of the index is not what bbolt wrote: see fence.go
+	full    atomic.Bool           // a message found no room
+	crammed atomic.Bool           // the index found no room
+	broken  atomic.Bool           // fault holds an error of a device
+	locked  atomic.Bool           // the last write found the file system read-only
+
+	rejoined []uint64 // see headRow
+	anew     bool     // see replay
+
+	segs     segments
+	pathways pathwayCache
+	wakes    wakes
+	watches  watches
+	finders  finders
+	rekeying sync.Mutex // held while a generation of look-ups is made
 }
 
 var _ store.Store = (*Store)(nil)
@@ -155,6 +195,12 @@ func (o *Options) fill() error {
 	if o.MaxIndexBytes > 0 {
 		o.InitialMmapSize = min(o.InitialMmapSize, o.MaxIndexBytes)
 	}
+	if o.FlushBytes == 0 {
+		o.FlushBytes = 8 << 20
+	}
+	if o.FlushAge == 0 {
+		o.FlushAge = 2 * time.Second
+	}
 	if o.LockTimeout == 0 {
 		o.LockTimeout = time.Second
 	}
@@ -186,8 +232,10 @@ func Open(o Options) (*Store, error) {
 	}
 	s := &Store{
 		o: o, keys: o.Keys, log: o.Logger,
-		queue: make(chan *request), closing: make(chan struct{}), done: make(chan struct{}),
+		closing: make(chan struct{}), turn: make(chan struct{}, 1), soon: make(chan struct{}, 1), brimming: make(chan struct{}, 1),
+		flushed: make(chan struct{}),
 	}
+	s.cond.L = &s.mu
 	s.segs.init(filepath.Join(o.Dir, "segments"), o.files)
 	start := s.start
 	if o.readOnly {
@@ -200,12 +248,13 @@ func Open(o Options) (*Store, error) {
 		}
 		return nil, fmt.Errorf("opening store: %w", err)
 	}
-	needed, err := s.resumeLookups()
-	go s.commitLoop()
-	if err == nil && needed {
-		_, err = s.rekey(context.Background())
+	if o.readOnly {
+		return s, nil
 	}
-	if err != nil {
+	s.loops.Add(2)
+	go s.flushLoop()
+	go s.soonLoop()
+	if err := s.resumeLookups(context.Background()); err != nil {
 		return nil, errors.Join(fmt.Errorf("opening store: %w", err), s.Close())
 	}
 	return s, nil
@@ -227,16 +276,14 @@ func (s *Store) start() error {
 	if s.db, err = s.openIndex(); err != nil {
 		return err
 	}
-	if err := s.prepare(); err != nil {
+	have, err := s.prepare()
+	if err != nil {
 		return err
 	}
-	if err := s.load(); err != nil {
+	if err := s.takeUp(true); err != nil {
 		return err
 	}
-	if err := s.tidy(); err != nil {
-		return err
-	}
-	if s.unlogged, err = s.unloggedTraces(); err != nil {
+	if err := s.upgrade(have); err != nil {
 		return err
 	}
 	return s.noteOpen()
@@ -244,7 +291,7 @@ func (s *Store) start() error {
 
 // startReading is start without a change.
 func (s *Store) startReading() error {
-	s.fault = store.ErrUnavailable
+	s.stop(store.ErrUnavailable)
 	err := s.openChain()
 	if err != nil {
 		return err
@@ -261,7 +308,7 @@ func (s *Store) startReading() error {
 	case have < last:
 		return fmt.Errorf("index of format %d is brought to %d by a start: %w", have, last, store.ErrUnavailable)
 	}
-	return s.load()
+	return s.takeUp(false)
 }
 
 const errOwnKeys = journal.Fault("the hub's own keys cannot be dropped")
@@ -289,53 +336,90 @@ func (s *Store) View(ctx context.Context, fn func(store.View) error) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
+	return s.see(func(v *view) error { return fn(v) })
+}
+
+// see runs fn on what is published now.
+func (s *Store) see(fn func(*view) error) error {
 	s.dbMu.RLock()
 	defer s.dbMu.RUnlock()
-	if s.db == nil {
-		return store.ErrUnavailable
-	}
-	btx, err := s.db.Begin(false)
+	lv, btx, err := s.look()
 	if err != nil {
-		if errors.Is(err, berrors.ErrDatabaseNotOpen) {
-			return store.ErrClosed
-		}
-		return fmt.Errorf("reading the index: %w", fault(err))
+		return err
 	}
-	defer btx.Rollback()
-	return s.fenced(func() error { return fn(&view{s: s, tx: btx}) })
+	defer func() { _ = btx.Rollback() }()
+	return s.fenced(func() error { return fn(&view{s: s, tx: btx, over: lv}) })
+}
+
+// look gives the levels and a transaction of the index that fit each other: the
+// index may have the frozen level, but nothing that came after it.
+func (s *Store) look() (*levels, *bolt.Tx, error) {
+	if s.db == nil {
+		return nil, nil, store.ErrUnavailable
+	}
+	for {
+		lv := s.levels.Load()
+		btx, err := s.db.Begin(false)
+		if errors.Is(err, berrors.ErrDatabaseNotOpen) {
+			return nil, nil, store.ErrClosed
+		}
+		if err != nil {
+			return nil, nil, fmt.Errorf("reading the index: %w", fault(err))
+		}
+		if s.levels.Load().flushed == lv.flushed {
+			return lv, btx, nil
+		}
+		_ = btx.Rollback()
+	}
 }
 
 // Close implements [store.Store].
-func (s *Store) Close() error {
-	s.closed.Do(func() { close(s.closing) })
-	<-s.done
+func (s *Store) Close() (err error) {
+	s.closed.Do(func() {
+		close(s.closing)
+		s.loops.Wait()
+		s.turn <- struct{}{} // and nobody gets it any more
+		if err = s.close(); err != nil {
+			err = fmt.Errorf("closing store: %w", fault(err))
+		}
+	})
+	return err
+}
+
+func (s *Store) close() error {
+	var err error
+	s.quiet(func() { err = s.syncRest() })
+	if s.ready() == nil {
+		s.flushing.Lock()
+		for range 2 { // what is frozen, and what came after it
+			if err == nil {
+				err = s.writeFrozen()
+			}
+			if err == nil {
+				s.quiet(s.freeze)
+			}
+		}
+		s.flushing.Unlock()
+	}
 	s.dbMu.Lock()
 	defer s.dbMu.Unlock()
-	var err error
-	if s.db != nil && s.fault == nil && !s.torn.Load() {
-		err = s.fenced(s.logRest)
-	}
-	if s.seg != nil {
+	if s.seg != nil && s.seg.number == s.state.Segment {
 		// What was set aside beyond the last record is given back.
-		terr := s.seg.f.Truncate(s.state.End)
+		terr := s.o.files.Truncate(s.seg.f, s.state.End)
 		if terr == nil {
-			terr = s.seg.f.Sync()
+			terr = s.o.files.Sync(s.seg.f)
 		}
-		err = errors.Join(err, terr, s.seg.f.Close())
-		s.seg = nil
+		err = errors.Join(err, terr)
 	}
+	s.dropSegment()
 	s.segs.close()
 	if s.db != nil {
-		inOrder := err == nil
-		_ = s.fenced(func() error { s.noteClosed(inOrder); return nil })
+		_ = s.fenced(func() error { s.noteClosed(err == nil); return nil })
 		if s.stuck {
 			s.indexFile.letGo() // all that can be given back
 		} else {
 			err = errors.Join(err, s.db.Close())
 		}
 	}
-	if err != nil {
-		return fmt.Errorf("closing store: %w", fault(err))
-	}
-	return nil
+	return err
 }

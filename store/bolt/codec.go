@@ -30,10 +30,16 @@ func must[T any](v T, err error) T {
 
 const clearVersion = 1 // first byte of rows in clear
 
-// view reads within one bbolt transaction.
+// view reads at one moment: rows of the index in one bbolt transaction, and over
+// them what the index does not have yet.
 type view struct {
-	s  *Store
-	tx *bolt.Tx
+	s      *Store
+	tx     *bolt.Tx
+	over   *levels // nil: the index alone
+	writes bool    // the active level is being written to
+
+	buckets [numBuckets]*bucket
+	pivot   entry // for looking something up
 
 	// The pathway asked for last and its handle: most of what is read or
 	// written in one go is about one pathway.
@@ -46,7 +52,17 @@ type view struct {
 
 var _ store.View = (*view)(nil)
 
-func (v *view) bucket(name []byte) *bolt.Bucket { return v.tx.Bucket(name) }
+// now is the state that the view sees.
+func (v *view) now() (*state, error) {
+	if v.over != nil {
+		return v.over.state, nil
+	}
+	st := new(state)
+	if err := v.get(bucketMeta, keyState, hubOwner, st); err != nil {
+		return nil, fmt.Errorf("reading state: %w", err)
+	}
+	return st, nil
+}
 
 // get reads the sealed row at key into out: ErrNotFound if there is none.
 func (v *view) get(bucket, key []byte, owner store.Owner, out any) error {

@@ -4,233 +4,273 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sync/atomic"
+	"os"
 	"syscall"
 
 	"github.com/relais-sante/relais/store"
 	"github.com/relais-sante/relais/store/journal"
 )
 
-// maxGroup bounds a group, so that the first of it need not wait for ever.
-const maxGroup = 256
+// How a commit goes. Whoever has the turn runs their function, in their own
+// goroutine, against all that was committed and all that is about to be; what it
+// changed joins the open group, and the turn goes on. A group is closed when
+// nothing is being written: its commit record is made, and one of its members
+// leads: writes the group behind the log, syncs it, publishes it and wakes the
+// others. Meanwhile functions run on and join the next group, so that one sync
+// serves as many as came during the one before. If a group cannot be written,
+// all that was built on it is dropped with it, and runs again.
 
-// errUnwound stands for a function that did not return: it panicked, or ended
-// its goroutine. The caller's goroutine carries that on by itself.
-const errUnwound = journal.Fault("function did not return")
-
-// request is one Commit waiting for its turn.
-type request struct {
-	fn   func(store.Tx) error
-	turn chan *tx   // the committer lends the transaction…
-	ran  chan error // …and gets it back with fn's error
-	done chan error // outcome
-	fate atomic.Int32
-	tx   *tx // of the last run: what it put, for afterwards
-}
-
-// Fates of a request. Caller and committer race for one that waits.
-const (
-	fateWaiting = iota
-	fateTaken   // by the committer: there will be an outcome
-	fateLeft    // its caller gave up
-)
-
-func (r *request) take() bool {
-	return r.fate.CompareAndSwap(fateWaiting, fateTaken) || r.fate.Load() == fateTaken
-}
+// errAgain is the fate of what was built on a group that failed.
+const errAgain = journal.Fault("run again")
 
 // Commit implements [store.Store].
 func (s *Store) Commit(ctx context.Context, fn func(store.Tx) error) error {
-	if err := ctx.Err(); err != nil {
+	return s.commit(ctx, fn, false)
+}
+
+// CommitSoon implements [store.Store].
+func (s *Store) CommitSoon(ctx context.Context, fn func(store.Tx) error) error {
+	return s.commit(ctx, fn, true)
+}
+
+func (s *Store) commit(ctx context.Context, fn func(store.Tx) error, soon bool) error {
+	for again := true; ; {
+		t, err := s.attempt(ctx, fn, soon)
+		switch {
+		case err == nil || t == nil:
+			return err
+		case err == errAgain:
+		case again && len(t.drafts) == 0 && noRoom(err):
+			again = false // what found no room may have been the message of another
+		case len(t.drafts) > 0:
+			return fmt.Errorf("storing a message: %w", fault(err))
+		default:
+			return fmt.Errorf("committing: %w", fault(err))
+		}
+	}
+}
+
+// attempt runs fn once. With a tx, the error is that of its group.
+func (s *Store) attempt(ctx context.Context, fn func(store.Tx) error, soon bool) (*tx, error) {
+	if err := s.takeTurn(ctx); err != nil {
+		return nil, err
+	}
+	g, err := s.enter(ctx)
+	if err != nil {
+		<-s.turn
+		return nil, err
+	}
+	t, leads, err := s.runIn(g, fn, soon)
+	if t == nil || err != nil {
+		return nil, err
+	}
+	if !leads {
+		select {
+		case <-g.done:
+		case <-g.lead:
+			leads = true
+		}
+	}
+	if leads {
+		s.lead(g)
+	}
+	if g.err != nil {
+		t.takeBack()
+	}
+	return t, g.err
+}
+
+// takeTurn waits for the turn; <-s.turn gives it up.
+func (s *Store) takeTurn(ctx context.Context) error {
+	if err := ctx.Err(); err != nil { // first, since select chooses at random
 		return err
 	}
-	r := &request{fn: fn, turn: make(chan *tx), ran: make(chan error), done: make(chan error, 1)}
 	select {
-	case <-s.closing: // first, since select chooses at random
+	case <-s.closing:
 		return store.ErrClosed
 	default:
 	}
 	select {
-	case s.queue <- r:
+	case s.turn <- struct{}{}:
+		return nil
 	case <-ctx.Done():
 		return ctx.Err()
 	case <-s.closing:
 		return store.ErrClosed
 	}
-	gaveUp := ctx.Done()
+}
+
+// enter readies everything for a function to run, and gives the group it runs in.
+// Whoever calls has the turn.
+func (s *Store) enter(ctx context.Context) (*group, error) {
 	for {
-		select {
-		case t := <-r.turn:
-			r.run(t)
-		case err := <-r.done:
-			return err
-		case <-gaveUp:
-			if r.fate.CompareAndSwap(fateWaiting, fateLeft) {
-				return ctx.Err() // its turn had not come, and never will
-			}
-			gaveUp = nil // too late to leave: the outcome must be known
+		if err := s.ready(); err != nil {
+			return nil, err
+		}
+		if err := s.makeRoom(ctx); err != nil {
+			return nil, err
+		}
+		if err := s.segmentReady(); err != nil {
+			s.afterFailure(err)
+			return nil, fmt.Errorf("beginning a segment: %w", fault(err))
+		}
+		if g := s.join(); g != nil {
+			return g, nil
 		}
 	}
 }
 
-// CommitSoon implements [store.Store].
-func (s *Store) CommitSoon(ctx context.Context, fn func(store.Tx) error) error {
-	return s.Commit(ctx, fn)
-}
-
-// run runs fn and gives the transaction back, whatever happens.
-func (r *request) run(t *tx) {
-	err := error(errUnwound)
-	defer func() { r.ran <- err }()
-	err = t.s.fenced(func() error { return r.fn(t) })
-}
-
-// commitLoop is the committer.
-func (s *Store) commitLoop() {
-	defer close(s.done)
-	for {
-		select {
-		case r := <-s.queue:
-			s.runGroup(r)
-		case <-s.closing:
-			return
-		}
+// join gives the open group, or none if something went wrong since enter looked.
+func (s *Store) join() *group {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for s.failing || s.open != nil && s.open.full() {
+		s.cond.Wait()
 	}
-}
-
-// waiting takes the next request, if one waits.
-func (s *Store) waiting() *request {
-	select {
-	case r := <-s.queue:
-		return r
-	default:
+	if s.ready() != nil || !s.segmentFits() {
 		return nil
 	}
+	s.running = true
+	if s.open == nil {
+		s.open = s.newGroup()
+	}
+	return s.open
 }
 
-// runGroup runs first and whoever waits, and makes all of it durable as one.
-func (s *Store) runGroup(first *request) {
-	todo := []*request{first}
-	if err := s.ready(); err != nil {
-		for r := first; r != nil; r = s.waiting() {
-			s.answer(r, err)
+// runIn runs fn in a group and gives up the turn, whatever becomes of fn: a panic
+// is its caller's own. The tx is nil if there is nothing to wait for.
+func (s *Store) runIn(g *group, fn func(store.Tx) error, soon bool) (ran *tx, leads bool, err error) {
+	t, kept := s.newTx(g), false
+	defer func() {
+		if !kept {
+			t.undo()
 		}
+		next := s.leave()
+		<-s.turn
+		switch {
+		case next == nil:
+		case next == g && kept:
+			leads = true
+		default:
+			next.lead <- struct{}{}
+		}
+	}()
+	if err := s.run(t, fn); err != nil {
+		return nil, false, err
+	}
+	waits, err := s.keep(g, t, soon)
+	if kept = err == nil; !waits {
+		return nil, false, err
+	}
+	return t, false, nil
+}
+
+// run runs fn between the levels and the index.
+func (s *Store) run(t *tx, fn func(store.Tx) error) error {
+	s.dbMu.RLock()
+	defer s.dbMu.RUnlock()
+	lv, btx, err := s.look()
+	if err != nil {
+		return fmt.Errorf("committing: %w", err)
+	}
+	defer func() { _ = s.fenced(btx.Rollback) }()
+	t.tx, t.over = btx, &levels{active: s.working, frozen: lv.frozen, state: &t.state}
+	defer func() { t.tx = nil }()
+	return s.fenced(func() error { return fn(t) })
+}
+
+// leave ends a run. If nobody is writing, the open group is closed and given, to
+// be led by a member.
+func (s *Store) leave() *group {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.running = false
+	s.cond.Broadcast()
+	if s.open != nil && s.open.members == 0 {
+		s.open = nil
+	}
+	if s.open == nil || s.writing {
+		return nil
+	}
+	s.writing = true
+	return s.closeGroup()
+}
+
+// lead writes a group, says what came of it, and hands over to the next.
+func (s *Store) lead(g *group) {
+	err := g.err
+	if err == nil && g.changed {
+		err = s.write(g)
+	}
+	if err != nil {
+		s.fail(g, err)
+	} else {
+		s.publish(g)
+	}
+	close(g.done)
+	s.handOver()
+}
+
+// handOver ends the writing, or lets the group that waits be written.
+func (s *Store) handOver() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.cond.Broadcast()
+	if s.open == nil || s.running {
+		s.writing = false // whoever runs leads
 		return
 	}
-	for again := false; len(todo) > 0; again = true {
-		todo = s.attempt(todo, !again)
-	}
+	next := s.closeGroup()
+	next.lead <- struct{}{}
 }
 
-// answer ends a request, unless its caller left.
-func (s *Store) answer(r *request, err error) {
-	if r.take() {
-		r.done <- err
+// quiet runs fn while nothing runs and nothing is written. Whoever calls has the
+// turn.
+func (s *Store) quiet(fn func()) {
+	s.mu.Lock()
+	for s.writing || s.open != nil {
+		s.cond.Wait()
 	}
+	s.writing = true
+	s.mu.Unlock()
+	defer s.handOver()
+	fn()
 }
 
-// attempt runs a group once. It answers everybody except those it returns,
-// which are to run again without the ones whose messages found no room.
-func (s *Store) attempt(todo []*request, more bool) []*request {
-	g, err := s.begin()
-	if err != nil {
-		for _, r := range todo {
-			s.answer(r, err)
-		}
-		return nil
+// fail drops a group and all that was built on it.
+func (s *Store) fail(g *group, err error) {
+	g.err = err
+	s.afterFailure(err)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.failing = true
+	for s.running {
+		s.cond.Wait()
 	}
-	var ran []*request
-	for i := 0; i < len(todo) || more && i < maxGroup; i++ {
-		var r *request
-		if i < len(todo) {
-			r = todo[i]
-		} else if r = s.waiting(); r == nil {
-			break
-		}
-		if !r.take() {
-			continue
-		}
-		err := g.run(r)
-		if g.broken {
-			g.rollback()
-			for _, r := range append(ran, r) {
-				r.done <- fmt.Errorf("committing: %w", errTorn)
-			}
-			return nil
-		}
-		if err != nil {
-			r.done <- err
-			continue
-		}
-		ran = append(ran, r)
+	if doomed := s.open; doomed != nil {
+		s.open = nil
+		doomed.err = errAgain
+		close(doomed.done)
 	}
-	if !g.changed() {
-		g.rollback()
-		for _, r := range ran {
-			r.done <- nil
-		}
-		return nil
+	lv := s.levels.Load()
+	s.working, s.state, s.ended = lv.active.copied(), *lv.state, nil
+	if g.seg.number == s.state.Segment {
+		s.cutSegment()
+	} else {
+		s.dropSegment() // it was begun for this group
+		_ = os.Remove(s.segs.path(g.seg.name))
 	}
-	err = g.writeSegment()
-	if err != nil {
-		g.rollback()
-		wasFull := s.full.Load()
-		s.afterFailure(err)
-		var rest []*request
-		for _, r := range ran {
-			if len(r.tx.parts) > 0 {
-				r.done <- fmt.Errorf("storing a message: %w", fault(err))
-			} else {
-				rest = append(rest, r)
-			}
-		}
-		if len(rest) == len(ran) && (wasFull || !s.full.Load()) {
-			// Only rows that waited were to be written, and they cannot wait longer.
-			for _, r := range rest {
-				r.done <- fmt.Errorf("committing: %w", fault(err))
-			}
-			return nil
-		}
-		return rest
-	}
-	if err := g.commitIndex(); err != nil {
-		for _, r := range ran {
-			r.done <- fmt.Errorf("committing: %w", fault(err))
-		}
-		s.afterFailure(err)
-		return nil
-	}
-	if g.size > 0 {
-		s.full.Store(false)
-		s.locked.Store(false)
-	}
-	g.publish(ran)
-	for _, r := range ran {
-		r.done <- nil
-	}
-	return nil
+	s.failing = false
+	s.cond.Broadcast()
 }
 
-// ready refuses at once what cannot succeed, without an attempt that would cost
-// a scan of the whole index (bbolt reads its free pages anew after a failure).
+// ready refuses at once what cannot succeed.
 func (s *Store) ready() error {
-	if s.fault != nil {
-		return fmt.Errorf("committing: %w", s.fault)
+	if err := s.fault.Load(); err != nil {
+		return fmt.Errorf("committing: %w", *err)
 	}
 	if s.torn.Load() {
 		return fmt.Errorf("committing: %w", errTorn)
-	}
-	if s.full.Load() {
-		const least = 256 << 10
-		if free, err := s.o.files.Free(s.o.Dir); err == nil && free < least {
-			return fmt.Errorf("committing: %w", store.ErrFull)
-		}
-	}
-	s.dbMu.RLock()
-	gone := s.db == nil
-	s.dbMu.RUnlock()
-	if gone {
-		return s.reopen()
 	}
 	return nil
 }
@@ -244,13 +284,10 @@ func (s *Store) ready() error {
 func (s *Store) afterFailure(err error) {
 	switch {
 	case noRoom(err):
-		if !s.full.Load() {
-			s.log.Error("store full", "err", fault(err))
-		}
-		s.full.Store(true)
+		s.noteFull(err)
 	case errors.Is(err, syscall.EIO):
 		s.log.Error("input/output error: no more writing until a restart", "err", fault(err))
-		s.fault = fault(err)
+		s.stop(err)
 		s.broken.Store(true)
 	default:
 		s.locked.Store(errors.Is(err, syscall.EROFS))
@@ -258,5 +295,17 @@ func (s *Store) afterFailure(err error) {
 	}
 	if s.o.failed != nil {
 		s.o.failed()
+	}
+}
+
+// stop lets nothing be written any more.
+func (s *Store) stop(err error) {
+	err = fault(err)
+	s.fault.CompareAndSwap(nil, &err)
+}
+
+func (s *Store) noteFull(err error) {
+	if !s.full.Swap(true) {
+		s.log.Error("store full", "err", fault(err))
 	}
 }

@@ -300,17 +300,17 @@ func checkNoOrphans(t *testing.T, s *Store) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	btx, err := s.db.Begin(false)
-	if err != nil {
+	if err := s.see(func(v *view) error {
+		for _, e := range entries {
+			if n, shared := sharedNumber(e.Name()); shared && n <= s.state.Segment {
+				continue
+			}
+			if v.bucket(bucketLarge).Get([]byte(e.Name())) == nil {
+				t.Errorf("segment %s is an orphan", e.Name())
+			}
+		}
+		return nil
+	}); err != nil {
 		t.Fatal(err)
-	}
-	defer btx.Rollback()
-	for _, e := range entries {
-		if n, shared := sharedNumber(e.Name()); shared && n <= s.state.Segment {
-			continue
-		}
-		if btx.Bucket(bucketLarge).Get([]byte(e.Name())) == nil {
-			t.Errorf("segment %s is an orphan", e.Name())
-		}
 	}
 }

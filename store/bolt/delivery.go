@@ -4,8 +4,6 @@ import (
 	"errors"
 	"fmt"
 
-	bolt "go.etcd.io/bbolt"
-
 	"github.com/relais-sante/relais/store"
 )
 
@@ -98,7 +96,7 @@ func (v *view) DeliveriesOfPathway(c store.PathwayCode) ([]*store.Delivery, erro
 
 // liveCursor walks one half of bucketLive.
 type liveCursor struct {
-	c    *bolt.Cursor
+	c    *cursor
 	half byte
 	id   []byte // nil: at the end
 }
@@ -175,11 +173,6 @@ func (t *tx) putDelivery(d *store.Delivery) error {
 	row, err := t.sealed(t.ownedBy(owner), bucketDeliveries, []byte(d.ID), owner, d)
 	if err != nil {
 		return err
-	}
-	if fresh || liveness(d.State) != liveQueued {
-		// Attempts are not worth a place in the segment: salvaged, a copy of
-		// unknown outcome waits for a human.
-		t.keep(bucketDeliveries, []byte(d.ID), row)
 	}
 	if err := t.putRaw(bucketDeliveries, []byte(d.ID), row); err != nil {
 		return err

@@ -147,11 +147,7 @@ func (d *draft) spill() error {
 }
 
 func (d *draft) append(p []byte) error {
-	err := d.s.o.files.Write(len(p))
-	if err == nil {
-		_, err = d.large.WriteAt(p, d.written)
-	}
-	if err != nil {
+	if _, err := d.s.o.files.WriteAt(d.large, p, d.written); err != nil {
 		return fmt.Errorf("writing a large segment: %w", fault(err))
 	}
 	d.written += int64(len(p))
@@ -193,13 +189,10 @@ func (d *draft) Finish() error {
 // settle makes a large segment durable, name included.
 func (d *draft) settle() error {
 	head := recordHead{kind: recMessage, id: d.id, length: d.w.Length(), sum: d.w.Sum()}
-	if _, err := d.large.WriteAt(head.encode(), segHead); err != nil {
+	if _, err := d.s.o.files.WriteAt(d.large, head.encode(), segHead); err != nil {
 		return err
 	}
-	if err := d.s.o.files.Sync(); err != nil {
-		return err
-	}
-	if err := datasync(d.large); err != nil {
+	if err := d.s.o.files.Sync(d.large); err != nil {
 		return err
 	}
 	return syncDir(d.s.segs.dir)

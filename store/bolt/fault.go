@@ -29,12 +29,16 @@ func noRoom(err error) bool {
 		errors.Is(err, syscall.EFBIG) || errors.Is(err, berrors.ErrMaxSizeReached) || errors.Is(err, store.ErrFull)
 }
 
-// files is how the store reaches its files, so that a test can make them fail.
+// files is how the store reaches its files, so that a test can make them fail,
+// and see what is written in what order.
 type files interface {
 	OpenFile(name string, flag int, perm os.FileMode) (*os.File, error)
-	// Write and Sync stand before each write and sync of a segment.
-	Write(n int) error
-	Sync() error
+	// These change a segment; Sync makes all of it durable, Allocate sets room
+	// aside that reads as zeros.
+	WriteAt(f *os.File, b []byte, off int64) (int, error)
+	Sync(f *os.File) error
+	Allocate(f *os.File, off, n int64) error
+	Truncate(f *os.File, size int64) error
 	// Free is the room left where dir lies, in bytes.
 	Free(dir string) (int64, error)
 }
@@ -44,8 +48,10 @@ type osFiles struct{}
 func (osFiles) OpenFile(name string, flag int, perm os.FileMode) (*os.File, error) {
 	return os.OpenFile(name, flag, perm)
 }
-func (osFiles) Write(int) error { return nil }
-func (osFiles) Sync() error     { return nil }
+func (osFiles) WriteAt(f *os.File, b []byte, off int64) (int, error) { return f.WriteAt(b, off) }
+func (osFiles) Sync(f *os.File) error                                { return datasync(f) }
+func (osFiles) Allocate(f *os.File, off, n int64) error              { return allocate(f, off, n) }
+func (osFiles) Truncate(f *os.File, size int64) error                { return f.Truncate(size) }
 
 func (osFiles) Free(dir string) (int64, error) {
 	var st syscall.Statfs_t

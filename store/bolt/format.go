@@ -99,8 +99,8 @@ func triageOwner(h store.HeldID) store.Owner {
 	return store.Owner{Kind: store.OwnedByTriage, ID: string(h)}
 }
 
-// state is what the committer carries from one group to the next. It is
-// written with each group.
+// state is what one group carries to the next. It stands in each commit record,
+// and in the index as it was at the last row there.
 type state struct {
 	Seq      uint64 `cbor:"1,keyasint"` // of the last group
 	Segment  uint32 `cbor:"2,keyasint"` // number of the shared segment, 0: none yet
@@ -120,7 +120,6 @@ type state struct {
 	SegmentBytes int64 `cbor:"15,keyasint"`
 
 	Chain  [32]byte `cbor:"20,keyasint"`           // over the records of the shared segment, see chained
-	Logged uint64   `cbor:"21,keyasint"`           // last trace that is in a segment
 	Closed bool     `cbor:"22,keyasint,omitempty"` // in order: nothing lies behind End
 	// Line names the history that segments and index belong to; a restored or
 	// salvaged store begins another.
@@ -145,8 +144,8 @@ type step struct {
 // migrations are all steps ever, in order; the last one's number is the format
 // this program writes. A change of any row that an older program could not read,
 // or that this one could not read from an older one, is the next step. Step 1
-// makes a new index.
-var migrations = []step{{1, create}}
+// makes a new index; since 2 the segments are the log ahead of it.
+var migrations = []step{{1, create}, {2, func(*Store, *bolt.Tx) error { return nil }}}
 
 // create makes an empty index.
 func create(s *Store, btx *bolt.Tx) error {
@@ -170,23 +169,44 @@ func create(s *Store, btx *bolt.Tx) error {
 	return t.putRaw(bucketHeads, keyHeads, row)
 }
 
-// prepare brings the index to the format of this program, one durable step
-// after the other.
-func (s *Store) prepare() error {
+// prepare makes a new index, or tells the format of the one that is there.
+func (s *Store) prepare() (uint32, error) {
 	have, err := s.format()
 	if err != nil {
-		return err
+		return 0, err
 	}
 	last := s.o.steps[len(s.o.steps)-1].to
 	if have > last {
-		return fmt.Errorf("index of format %d, this program knows %d: %w", have, last, store.ErrNewer)
+		return 0, fmt.Errorf("index of format %d, this program knows %d: %w", have, last, store.ErrNewer)
 	}
-	if have == 0 {
-		// An index that lost its place is not one that is new.
-		if err := s.refuseStrays(); err != nil {
-			return err
-		}
+	if have > 0 {
+		return have, nil
 	}
+	// An index that lost its place is not one that is new.
+	if err := s.refuseStrays(); err != nil {
+		return 0, err
+	}
+	return last, s.step(0)
+}
+
+// upgrade brings the index to the format of this program, with all rows that the
+// log has and it had not.
+func (s *Store) upgrade(have uint32) error {
+	if have == s.o.steps[len(s.o.steps)-1].to {
+		return nil
+	}
+	s.freeze()
+	if err := s.writeFrozen(); err != nil {
+		return err
+	}
+	if err := s.step(have); err != nil {
+		return err
+	}
+	return s.takeUp(true)
+}
+
+// step takes the steps after a format, each durable before the next.
+func (s *Store) step(have uint32) error {
 	for _, st := range s.o.steps {
 		if st.to <= have {
 			continue

@@ -39,12 +39,15 @@ func TestCommitRecords(t *testing.T) {
 		if h.kind != recCommit {
 			continue
 		}
-		var rec commitRecord
-		if err := decoding.Unmarshal(payload, &rec); err != nil {
-			t.Fatal(err)
+		rec, before, ok := parseRecord(payload)
+		if !ok {
+			t.Fatalf("the record at %d does not parse", at)
+		}
+		if st, err := s.stateOf(&rec, before); err != nil || st.Seq != h.seq {
+			t.Errorf("the state of the record at %d: %v", at, err)
 		}
 		for _, r := range rec.Rows {
-			if r.Bucket != logged[string(bucketThreads)].number {
+			if r.Bucket != numThreads || !isMessageKey(r.Key) {
 				kinds[r.Bucket]++
 				continue
 			}
@@ -63,10 +66,10 @@ func TestCommitRecords(t *testing.T) {
 			}
 		}
 	}
-	if n := kinds[logged[string(bucketDeliveries)].number]; n != len(thread) {
+	if n := kinds[numDeliveries]; n != len(thread) {
 		t.Errorf("%d deliveries in the segment, want %d", n, len(thread))
 	}
-	if n := kinds[logged[string(bucketTraces)].number]; n != len(thread) {
+	if n := kinds[numTraces]; n != len(thread) {
 		t.Errorf("%d traces in the segment, want %d", n, len(thread))
 	}
 	if len(found) != len(thread) {

@@ -3,20 +3,23 @@ package bolt
 import (
 	"errors"
 	"fmt"
-	"runtime"
+	"os"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/relais-sante/relais/store"
 )
 
-// faulty makes writes and syncs of segments and drafts fail on demand, and the
-// index too: it opens it on a file that was limited.
+// faulty makes writes and syncs of segments and drafts, and setting room aside,
+// fail on demand.
 type faulty struct {
 	osFiles
-	write, sync atomic.Pointer[error]
-	free        atomic.Int64 // 0: as it is
+	write, sync, room atomic.Pointer[error]
+	free              atomic.Int64 // 0: as it is
+	syncs, bytes      atomic.Int64
 }
 
 func (f *faulty) set(p *atomic.Pointer[error], err error) {
@@ -27,18 +30,27 @@ func (f *faulty) set(p *atomic.Pointer[error], err error) {
 	p.Store(&err)
 }
 
-func (f *faulty) Write(int) error {
+func (f *faulty) WriteAt(file *os.File, b []byte, off int64) (int, error) {
 	if e := f.write.Load(); e != nil {
-		return *e
+		return 0, *e
 	}
-	return nil
+	f.bytes.Add(int64(len(b)))
+	return f.osFiles.WriteAt(file, b, off)
 }
 
-func (f *faulty) Sync() error {
+func (f *faulty) Sync(file *os.File) error {
 	if e := f.sync.Load(); e != nil {
 		return *e
 	}
-	return nil
+	f.syncs.Add(1)
+	return f.osFiles.Sync(file)
+}
+
+func (f *faulty) Allocate(file *os.File, off, n int64) error {
+	if e := f.room.Load(); e != nil {
+		return *e
+	}
+	return f.osFiles.Allocate(file, off, n)
 }
 
 func (f *faulty) Free(dir string) (int64, error) {
@@ -48,19 +60,11 @@ func (f *faulty) Free(dir string) (int64, error) {
 	return f.osFiles.Free(dir)
 }
 
-// A full disk refuses cleanly, keeps what is there, lets go on what needs no
-// room for messages, and recovers by itself.
+// A full disk refuses messages cleanly, keeps what is there, lets go on what
+// brings no message, and recovers by itself.
 func TestFullAndBack(t *testing.T) {
-	for _, tc := range []struct {
-		name string
-		err  error
-		want error
-	}{
-		{"no space", syscall.ENOSPC, store.ErrFull},
-		{"quota", syscall.EDQUOT, store.ErrFull},
-		{"read-only", syscall.EROFS, store.ErrUnavailable},
-	} {
-		t.Run(tc.name, func(t *testing.T) {
+	for name, full := range map[string]error{"no space": syscall.ENOSPC, "quota": syscall.EDQUOT} {
+		t.Run(name, func(t *testing.T) {
 			f := new(faulty)
 			p := newPlace(t)
 			s := p.mustOpen(func(o *Options) { o.files = f })
@@ -68,38 +72,96 @@ func TestFullAndBack(t *testing.T) {
 			if err := s.NewKey(bg, pathwayOwner(code)); err != nil {
 				t.Fatal(err)
 			}
-			id := func(n int) string { return fmt.Sprintf("01m%023d", n) }
-			if err := post(s, code, id(0), make([]byte, 4096), 1); err != nil {
+			kept := 0
+			try := func(size int) error {
+				err := post(s, code, fmt.Sprintf("01m%023d", kept), make([]byte, size), 1)
+				if err == nil {
+					kept++
+				}
+				return err
+			}
+			if err := try(4096); err != nil {
 				t.Fatal(err)
 			}
-			f.set(&f.write, tc.err)
-			for n := range 3 {
-				if err := post(s, code, id(n+1), make([]byte, 4096), 1); !errors.Is(err, tc.want) {
-					t.Fatalf("got %v, want %v", err, tc.want)
+			f.set(&f.room, full)
+			kept += fillUp(t, s, code)
+			for range 3 {
+				if err := try(100 << 10); !errors.Is(err, store.ErrFull) {
+					t.Fatalf("after %d: got %v, want ErrFull", kept, err)
 				}
 			}
-			if _, err := s.Create(bg, 2<<20); !errors.Is(err, tc.want) {
-				t.Errorf("a large draft: got %v, want %v", err, tc.want)
+			if h := s.Health(); h != HealthFull {
+				t.Errorf("health is %q", h)
 			}
-			if err := s.Commit(bg, func(t store.Tx) error { return t.PutSetting("s", nil) }); err != nil {
-				t.Errorf("a commit without a message: %v", err)
+			for i := range 100 {
+				if err := s.Commit(bg, func(t store.Tx) error { return t.PutSetting("s", make([]byte, 10*i)) }); err != nil {
+					t.Fatalf("a commit without a message: %v", err)
+				}
+			}
+			f.set(&f.write, full)
+			if _, err := s.Create(bg, 2<<20); !errors.Is(err, store.ErrFull) {
+				t.Errorf("a large draft: got %v, want ErrFull", err)
 			}
 			f.set(&f.write, nil)
-			f.set(&f.sync, tc.err)
-			if err := post(s, code, id(1), make([]byte, 4096), 1); !errors.Is(err, tc.want) {
-				t.Fatalf("got %v, want %v", err, tc.want)
+			f.set(&f.room, nil)
+			f.set(&f.sync, full)
+			if err := try(4096); !errors.Is(err, store.ErrFull) {
+				t.Fatalf("got %v, want ErrFull", err)
 			}
 			f.set(&f.sync, nil)
-			if err := post(s, code, id(1), make([]byte, 4096), 1); err != nil {
+			if err := try(4096); err != nil {
 				t.Fatalf("after room came back: %v", err)
 			}
+			if h := s.Health(); h != "" {
+				t.Errorf("health is %q", h)
+			}
 			for range 2 {
-				expectThread(t, s, code, 2)
-				s.Close()
+				expectThread(t, s, code, kept)
+				if err := s.Close(); err != nil {
+					t.Error(err)
+				}
 				s = p.mustOpen(nil)
 			}
 		})
 	}
+}
+
+// fillUp posts until what was set aside is too little, and says how often.
+func fillUp(t *testing.T, s *Store, code store.PathwayCode) int {
+	t.Helper()
+	for n := range 1000 {
+		err := post(s, code, fmt.Sprintf("02m%023d", n), make([]byte, 100<<10), 1)
+		if errors.Is(err, store.ErrFull) && n > 1 {
+			return n
+		}
+		if err != nil {
+			t.Fatalf("message %d: %v", n, err)
+		}
+	}
+	t.Fatal("never full")
+	return 0
+}
+
+// Where nothing can be written nothing is kept, until it can.
+func TestReadOnlyDisk(t *testing.T) {
+	f := new(faulty)
+	s := newPlace(t).mustOpen(func(o *Options) { o.files = f })
+	code := store.PathwayCode("b000001")
+	if err := s.NewKey(bg, pathwayOwner(code)); err != nil {
+		t.Fatal(err)
+	}
+	f.set(&f.write, syscall.EROFS)
+	if err := post(s, code, "01m1", nil, 0); !errors.Is(err, store.ErrUnavailable) {
+		t.Errorf("a message: got %v, want ErrUnavailable", err)
+	}
+	if err := s.Commit(bg, func(t store.Tx) error { return t.PutSetting("s", nil) }); !errors.Is(err, store.ErrUnavailable) {
+		t.Errorf("a setting: got %v, want ErrUnavailable", err)
+	}
+	f.set(&f.write, nil)
+	if err := post(s, code, "01m1", nil, 0); err != nil {
+		t.Errorf("afterwards: %v", err)
+	}
+	expectThread(t, s, code, 1)
 }
 
 // Where the room is known to be gone nothing is tried.
@@ -110,11 +172,9 @@ func TestFullIsNotTriedAgain(t *testing.T) {
 	if err := s.NewKey(bg, pathwayOwner(code)); err != nil {
 		t.Fatal(err)
 	}
-	f.set(&f.write, syscall.ENOSPC)
-	if err := post(s, code, "01m1", nil, 0); !errors.Is(err, store.ErrFull) {
-		t.Fatal(err)
-	}
-	f.set(&f.write, nil)
+	f.set(&f.room, syscall.ENOSPC)
+	fillUp(t, s, code)
+	f.set(&f.room, nil)
 	f.free.Store(1000)
 	if err := post(s, code, "01m1", nil, 0); !errors.Is(err, store.ErrFull) {
 		t.Errorf("got %v, want ErrFull", err)
@@ -179,9 +239,9 @@ func expectThread(t *testing.T, s *Store, code store.PathwayCode, want int) {
 	}
 }
 
-// In a group whose messages find no room the others go on: their functions run
-// again without it.
-func TestRestOfAGroupGoesOn(t *testing.T) {
+// What is built on a group that cannot be written runs again without it: here
+// each commit counts one on from the last, and every second group fails.
+func TestRunsAgain(t *testing.T) {
 	f := new(faulty)
 	s := newPlace(t).mustOpen(func(o *Options) { o.files = f })
 	code := store.PathwayCode("b000001")
@@ -191,47 +251,62 @@ func TestRestOfAGroupGoesOn(t *testing.T) {
 	if err := s.Commit(bg, func(t store.Tx) error { return t.PutPathway(&store.Pathway{Code: code}) }); err != nil {
 		t.Fatal(err)
 	}
-	f.set(&f.write, syscall.ENOSPC)
-	// Whether the second is in the first one's group is for the scheduler to
-	// say; it is in the end.
-	for range 1000 {
-		runs := 0
-		other := make(chan error)
-		d, err := s.Create(bg, 0)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := d.Finish(); err != nil {
-			t.Fatal(err)
-		}
-		err = s.Commit(bg, func(tx store.Tx) error {
-			waits := make(chan struct{})
-			go func() {
-				p, err := pathwayNow(s, code)
-				close(waits)
-				if err == nil {
-					err = s.Commit(bg, func(t store.Tx) error { runs++; return t.PutPathway(p) })
-				}
-				other <- err
-			}()
-			<-waits
-			for range 100 {
-				runtime.Gosched()
+	const writers, each = 8, 30
+	var kept, failed, runs atomic.Int64
+	stop := make(chan struct{})
+	var breaking, wg sync.WaitGroup
+	breaking.Go(func() {
+		for {
+			select {
+			case <-stop:
+				f.set(&f.sync, nil)
+				return
+			default:
 			}
-			return tx.FileMessage(&store.Message{ID: "01m", Pathway: code}, nil, d)
+			f.set(&f.sync, syscall.ENOSPC)
+			time.Sleep(time.Millisecond)
+			f.set(&f.sync, nil)
+			time.Sleep(time.Millisecond)
+		}
+	})
+	for range writers {
+		wg.Go(func() {
+			for range each {
+				var after uint64
+				err := s.Commit(bg, func(tx store.Tx) error {
+					runs.Add(1)
+					p, err := tx.Pathway(code)
+					if err != nil {
+						return err
+					}
+					if err := tx.PutPathway(p); err != nil {
+						return err
+					}
+					after = p.Revision
+					return nil
+				})
+				switch {
+				case err == nil:
+					kept.Add(1)
+					if p, err := pathwayNow(s, code); err != nil || p.Revision < after {
+						t.Errorf("revision %d was acknowledged, %d is there: %v", after, p.Revision, err)
+					}
+				case errors.Is(err, store.ErrFull):
+					failed.Add(1)
+				default:
+					t.Error(err)
+				}
+			}
 		})
-		d.Discard()
-		if !errors.Is(err, store.ErrFull) {
-			t.Fatalf("the message: got %v, want ErrFull", err)
-		}
-		if err := <-other; err != nil {
-			t.Fatalf("the other, run %d times: %v", runs, err)
-		}
-		if runs == 2 {
-			return
-		}
 	}
-	t.Error("no group was ever run again")
+	wg.Wait()
+	close(stop)
+	breaking.Wait()
+	p, err := pathwayNow(s, code)
+	if err != nil || int64(p.Revision) != 1+kept.Load() {
+		t.Errorf("%d kept, revision %d, %v", kept.Load(), p.Revision, err)
+	}
+	t.Logf("%d kept, %d refused, %d runs", kept.Load(), failed.Load(), runs.Load())
 }
 
 func pathwayNow(s *Store, code store.PathwayCode) (p *store.Pathway, err error) {

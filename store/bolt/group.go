@@ -1,247 +1,243 @@
 package bolt
 
 import (
+	"crypto/sha256"
+	"encoding/binary"
 	"fmt"
 	"os"
-
-	bolt "go.etcd.io/bbolt"
+	"sync"
+	"time"
 
 	"github.com/relais-sante/relais/store"
 )
 
 // group is one durable transaction of several commits.
 type group struct {
-	s     *Store
-	btx   *bolt.Tx
-	state state    // as it will be
-	parts [][]byte // to append to the segment
-	size  int64    // of parts
-	heads [][]byte // of the records among parts
-	rows  []loggedRow
-	undo  []func() // what to put back in callers' records if nothing is kept
+	seg     *segment
+	seq     uint64
+	start   int64     // where it begins in the segment
+	aside   int64     // end of the room set aside there
+	size    int64     // of the messages
+	parts   [][]byte  // to append: messages, then the commit record
+	heads   [][]byte  // of the records among parts
+	rows    []byte    // encoded for the commit record
+	count   int       // of rows
+	were    chainEnds // of the traces, before
+	members int
+	ran     []*tx // members that changed something
+	changed bool
+	durable bool // somebody waits for it to be
 
-	broken  bool // what a failed request wrote could not be undone
-	changes bool // something was written to the index
-	urgent  bool // the rows may not wait for another group
-	logs    bool // the rows, and all that waited, are among parts
+	after *level // rows, and
+	state state  // state that come of it
+	err   error  // set before done
+	done  chan struct{}
+	lead  chan struct{} // makes one of the members the leader
 }
 
-// begin opens a group. The segment it appends to is made sure of first.
-func (s *Store) begin() (*group, error) {
-	if err := s.segmentReady(); err != nil {
-		s.afterFailure(err)
-		return nil, fmt.Errorf("beginning a segment: %w", fault(err))
+// Bounds of a group, so that the first of it need not wait for ever.
+const (
+	maxMembers = 256
+	maxGroup   = 16 << 20
+)
+
+func (g *group) full() bool { return g.members >= maxMembers || g.size+int64(len(g.rows)) >= maxGroup }
+
+// buffers hold encoded rows and commit records.
+var buffers = sync.Pool{New: func() any { return new([]byte) }}
+
+const maxBuffer = 1 << 20
+
+func giveBuffer(b []byte) {
+	if b = b[:0]; cap(b) <= maxBuffer {
+		buffers.Put(&b)
 	}
-	btx, err := s.db.Begin(true)
-	if err != nil {
-		return nil, fmt.Errorf("beginning a transaction: %w", fault(err))
-	}
-	g := &group{s: s, btx: btx, state: s.state}
-	g.state.Seq++
-	return g, nil
 }
 
-// run runs one request in the group. After an error nothing of it is left.
-func (g *group) run(r *request) error {
-	t := newTx(g)
-	r.turn <- t
-	err := <-r.ran
-	if err != nil {
-		g.broken = g.s.fenced(t.undoAll) != nil
-		return err
+// newGroup opens a group behind all that was committed or is about to be.
+func (s *Store) newGroup() *group {
+	return &group{
+		seg: s.seg, seq: s.state.Seq + 1, start: s.state.End, were: s.state.heads, rows: (*buffers.Get().(*[]byte))[:0],
+		done: make(chan struct{}), lead: make(chan struct{}, 1),
 	}
-	g.changes = g.changes || len(t.log) > 0
+}
+
+func (s *Store) newTx(g *group) *tx {
+	s.turns++
+	t := &tx{g: g, turn: s.turns, state: s.state}
+	t.s, t.writes, t.over = s, true, &levels{active: s.working}
+	t.state.Seq = g.seq
+	return t
+}
+
+// keep makes what a function did part of its group. There is nothing to wait for
+// if it changed nothing and saw nothing that is not durable.
+func (s *Store) keep(g *group, t *tx, soon bool) (waits bool, err error) {
+	if len(t.log) == 0 && len(t.parts) == 0 {
+		s.mu.Lock()
+		waits = s.writing || g.members > 0
+		s.mu.Unlock()
+		if waits {
+			g.members++
+			g.durable = g.durable || !soon
+		}
+		return waits, nil
+	}
+	if err := s.roomFor(g, t); err != nil {
+		return false, err
+	}
+	if len(t.drafts) > 0 {
+		s.full.Store(false)
+	}
+	g.members++
+	g.changed = true
+	g.durable = g.durable || !soon
 	g.parts = append(g.parts, t.parts...)
 	g.size += t.size
 	g.heads = append(g.heads, t.heads...)
-	g.rows = append(g.rows, t.kept...)
-	g.urgent = g.urgent || t.urgent
-	g.undo = append(g.undo, t.restore...)
-	g.state = t.state
-	r.tx = t
-	return nil
+	g.encode(t.log)
+	g.ran = append(g.ran, t)
+	s.state = t.state
+	return true, nil
 }
 
-func (g *group) changed() bool { return g.changes || g.size > 0 }
-
-func (g *group) rollback() {
-	g.endIndex()
-	for i := len(g.undo) - 1; i >= 0; i-- {
-		g.undo[i]()
-	}
-}
-
-// endIndex ends the transaction of bbolt. Where a torn page does not let it end,
-// the index is not even closed: that would wait for it.
-func (g *group) endIndex() {
-	if g.s.fenced(g.btx.Rollback) == errTorn {
-		g.s.stuck = true
-	}
-}
-
-// writeSegment appends and syncs. After a failure the segment ends where the
-// index says; if even that cannot be had, another is begun.
-func (g *group) writeSegment() error {
-	if err := g.writeHeads(); err != nil {
-		return err
-	}
-	if err := g.writeRows(); err != nil || g.size == 0 {
-		return err
-	}
-	s := g.s
-	n, err := s.seg.write(s.o.files, g.parts, s.state.End)
-	if err != nil {
-		s.cutSegment()
-		return fmt.Errorf("appending to segment %s: %w", s.seg.name, err)
-	}
-	g.state.End += n
-	g.state.SegmentBytes += n
-	g.state.Chain = chained(g.state.Chain, g.heads)
-	return nil
-}
-
-// cutSegment takes back what a failed group appended.
-func (s *Store) cutSegment() {
-	if s.seg == nil {
-		return
-	}
-	if err := s.seg.f.Truncate(s.state.End); err != nil {
-		s.log.Error("cutting off a failed append", "err", fault(err))
-	}
-	s.seg.aside = s.state.End
-	s.seg.noAside = false
-}
-
-// commitIndex commits the bbolt transaction. A failure is looked into: if the
-// new root page is there although its sync failed, what bbolt has in memory no
-// longer fits the file, and it is opened anew.
-func (g *group) commitIndex() error {
-	s := g.s
-	if err := s.fenced(g.writeState); err != nil {
-		g.rollback()
-		s.cutSegment()
-		return err
-	}
-	id := g.btx.ID()
-	err := s.fenced(g.btx.Commit)
-	if err == nil {
-		return nil
-	}
-	for i := len(g.undo) - 1; i >= 0; i-- {
-		g.undo[i]()
-	}
-	g.endIndex()       // no more than bbolt did itself
-	if s.torn.Load() { // nothing was written yet
-		s.cutSegment()
-		return err
-	}
-	if s.indexAt() != id-1 {
-		if rerr := s.reopen(); rerr != nil {
-			s.log.Error("opening the index again", "err", rerr)
+// encode adds the rows that were written to the commit record.
+func (g *group) encode(log []change) {
+	for i := range log {
+		if !log[i].derived {
+			g.rows = appendRow(g.rows, log[i].is)
+			g.count++
 		}
-	} else {
-		s.cutSegment()
 	}
-	return fmt.Errorf("writing the index: %w", err)
 }
 
-// writeState writes what the next group goes on from, and where segments ended
-// that were left behind.
-func (g *group) writeState() error {
-	t := tx{view: view{s: g.s, tx: g.btx}}
-	for _, e := range g.s.ended {
+// closeGroup ends the open group and makes its commit record: from now on it is
+// certain where the next one goes. Nobody runs.
+func (s *Store) closeGroup() *group {
+	g := s.open
+	s.open = nil
+	if g.changed {
+		if g.err = s.finishGroup(g); g.err != nil {
+			g.err = fmt.Errorf("making a commit record: %w", g.err)
+		}
+	}
+	giveBuffer(g.rows)
+	g.rows = nil
+	return g
+}
+
+func (s *Store) finishGroup(g *group) error {
+	t := s.newTx(g)
+	t.state.Seq = g.seq
+	for _, e := range s.ended {
 		if err := t.put(bucketSegments, u32(e.Number), hubOwner, &e); err != nil {
 			return err
 		}
 	}
-	return t.put(bucketMeta, keyState, hubOwner, &g.state)
-}
-
-// indexAt is the number of the last transaction in the index.
-func (s *Store) indexAt() int {
-	btx, err := s.db.Begin(false)
-	if err != nil {
-		return -1
-	}
-	defer btx.Rollback()
-	return btx.ID()
-}
-
-// publish makes a durable group known.
-func (g *group) publish(ran []*request) {
-	s := g.s
-	s.state = g.state
-	st := g.state
-	s.published.Store(&st)
-	s.ended = nil
-	if g.logs {
-		s.unlogged = nil
-	} else {
-		s.unlogged = append(s.unlogged, g.rows...)
-	}
-	for _, r := range ran {
-		for _, d := range r.tx.drafts {
-			d.keep()
-		}
-		for _, name := range r.tx.orphans {
-			if err := s.segs.remove(name); err != nil {
-				s.log.Warn("removing a segment nothing names any more", "err", err)
-			}
-		}
-		s.wakes.wake(r.tx.lanes)
-		s.watches.wake(r.tx.topics)
-	}
-}
-
-// segmentReady opens or begins the shared segment.
-func (s *Store) segmentReady() error {
-	if s.seg != nil && s.state.End < s.o.SegmentSize {
-		return nil
-	}
-	if s.seg == nil && s.state.Segment > 0 && s.state.End < s.o.SegmentSize {
-		name := sharedName(s.state.Segment)
-		f, err := s.o.files.OpenFile(s.segs.path(name), os.O_RDWR, 0)
+	if s.state.heads != g.were {
+		row, err := t.headsOf(&s.state)
 		if err != nil {
 			return err
 		}
-		s.seg = &segment{f: f, name: name, aside: s.state.End}
-		return nil
+		if err := t.putRaw(bucketHeads, keyHeads, row); err != nil {
+			return err
+		}
 	}
-	return s.nextSegment()
+	g.encode(t.log)
+	s.state.Chain = chained(s.state.Chain, g.heads)
+	b := append((*buffers.Get().(*[]byte))[:0], make([]byte, recHead)...)
+	b, err := s.appendRecord(b, g.count, g.rows, &s.state)
+	if err != nil {
+		return err
+	}
+	head := recordHead{kind: recCommit, seq: g.seq, length: int64(len(b) - recHead), sum: sha256.Sum256(b[recHead:])}
+	binary.BigEndian.PutUint64(head.id[:], s.durable)
+	copy(b, head.encode())
+	g.parts = append(g.parts, b)
+	s.state.Chain = chained(s.state.Chain, [][]byte{b[:recHead]})
+	n := g.size + int64(len(b))
+	s.state.End += n
+	s.state.SegmentBytes += n
+	s.ended = nil
+	g.state, g.after, g.aside = s.state, s.working.copied(), g.seg.aside
+	return nil
 }
 
-// nextSegment begins a segment. It is the index's from the next group on; until
-// then a start removes it again.
-func (s *Store) nextSegment() error {
-	name := sharedName(s.state.Segment + 1)
-	f, err := s.o.files.OpenFile(s.segs.path(name), os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o600)
+// soonDelay is how long a commit may wait to be durable that need not be at once.
+const soonDelay = 20 * time.Millisecond
+
+// write appends a group to its segment, and makes it durable if somebody waits
+// for that or something waited long enough.
+func (s *Store) write(g *group) error {
+	err := g.seg.write(s.o.files, g.parts, g.start, g.aside)
+	sync := g.durable || !s.soonSince.IsZero() && time.Since(s.soonSince) > soonDelay
+	if err == nil && sync {
+		err = s.syncLog(g.seg, g.seq)
+	} else if err == nil && s.soonSince.IsZero() {
+		s.soonSince = time.Now()
+		select {
+		case s.soon <- struct{}{}:
+		default:
+		}
+	}
 	if err != nil {
-		return err
+		return fmt.Errorf("appending to segment %s: %w", g.seg.name, err)
 	}
-	_, err = f.WriteAt(segmentHead('s'), 0)
-	if err == nil {
-		err = datasync(f)
-	}
-	if err == nil {
-		err = syncDir(s.segs.dir)
-	}
-	if err != nil {
-		f.Close()
-		_ = os.Remove(s.segs.path(name))
-		return err
-	}
-	if s.seg != nil {
-		_ = s.seg.f.Truncate(s.state.End)
-		s.seg.f.Close()
-	}
-	if s.state.Segment > 0 {
-		s.ended = append(s.ended, segmentEnd{s.state.Segment, s.state.End, s.state.Chain})
-	}
-	s.seg = &segment{f: f, name: name, aside: segHead}
-	s.state.Segment++
-	s.state.End, s.state.Chain = segHead, [32]byte{}
-	s.state.SegmentBytes += segHead
+	giveBuffer(g.parts[len(g.parts)-1])
+	s.locked.Store(false)
 	return nil
+}
+
+// syncLog makes the log durable up to a group. If that fails where something was
+// published that is not durable, nothing more can be written: it cannot be taken
+// back, and what comes after must not be there without it.
+func (s *Store) syncLog(seg *segment, seq uint64) error {
+	if err := s.o.files.Sync(seg.f); err != nil {
+		if !s.soonSince.IsZero() {
+			s.stop(err)
+		}
+		return err
+	}
+	s.soonSince = time.Time{}
+	s.mu.Lock()
+	s.durable = seq
+	s.mu.Unlock()
+	for _, name := range s.doomed {
+		s.removeSegment(name)
+	}
+	s.doomed = nil
+	return nil
+}
+
+// publish makes a group known that is written, and durable if it has to be.
+func (s *Store) publish(g *group) {
+	if g.changed {
+		s.levelsMu.Lock()
+		lv := *s.levels.Load()
+		lv.active, lv.state = g.after, &g.state
+		s.levels.Store(&lv)
+		s.levelsMu.Unlock()
+	}
+	for _, t := range g.ran {
+		for _, d := range t.drafts {
+			d.keep()
+		}
+		for _, name := range t.orphans {
+			if s.soonSince.IsZero() {
+				s.removeSegment(name)
+			} else {
+				s.doomed = append(s.doomed, name) // the log may yet lose that it went
+			}
+		}
+		s.wakes.wake(t.lanes)
+		s.watches.wake(t.topics)
+	}
+}
+
+func (s *Store) removeSegment(name string) {
+	if err := s.segs.remove(name); err != nil {
+		s.log.Warn("removing a segment nothing names any more", "err", err)
+	}
 }
 
 // blobFor says where the bytes of a message will lie.
@@ -260,7 +256,7 @@ func (t *tx) blobFor(d *draft, o store.Owner) (*store.Blob, error) {
 		t.state.SegmentBytes += d.written
 		return b, nil
 	}
-	b.Segment, b.Offset = t.g.s.seg.name, t.g.state.End+t.g.size+t.size
+	b.Segment, b.Offset = t.g.seg.name, t.g.start+t.g.size+t.size
 	head := recordHead{kind: recMessage, seq: t.state.Seq, id: d.id, length: b.Length, sum: sum}
 	t.heads = append(t.heads, head.encode())
 	t.append(t.heads[len(t.heads)-1])
@@ -273,4 +269,108 @@ func (t *tx) blobFor(d *draft, o store.Owner) (*store.Blob, error) {
 func (t *tx) append(p []byte) {
 	t.parts = append(t.parts, p)
 	t.size += int64(len(p))
+}
+
+// segmentFits tells whether the next group can go to the segment that is open.
+func (s *Store) segmentFits() bool {
+	return s.seg != nil && s.seg.number == s.state.Segment && (s.open != nil || s.state.End < s.o.SegmentSize || s.seg.crowded)
+}
+
+// segmentReady opens or begins the shared segment. Whoever calls has the turn.
+func (s *Store) segmentReady() (err error) {
+	s.mu.Lock()
+	fits := s.segmentFits()
+	s.mu.Unlock()
+	if fits {
+		return nil
+	}
+	s.quiet(func() {
+		if s.seg == nil || s.seg.number != s.state.Segment {
+			if err = s.openSegment(); err != nil || s.segmentFits() {
+				return
+			}
+		}
+		if err = s.nextSegment(); noRoom(err) && s.seg != nil && s.seg.aside > s.state.End {
+			s.noteFull(err)
+			s.seg.crowded, err = true, nil // what was set aside is there to be used
+		}
+	})
+	return err
+}
+
+// openSegment opens the segment that the log ends in, if it has one yet.
+func (s *Store) openSegment() error {
+	s.dropSegment()
+	if s.state.Segment == 0 {
+		return nil
+	}
+	name := sharedName(s.state.Segment)
+	f, err := s.o.files.OpenFile(s.segs.path(name), os.O_RDWR, 0)
+	if err != nil {
+		return err
+	}
+	s.seg = &segment{f: f, name: name, number: s.state.Segment, aside: s.state.End, blank: s.state.End}
+	return nil
+}
+
+// nextSegment begins a segment. It is the log's from the next group on; until
+// then a start removes it again.
+func (s *Store) nextSegment() error {
+	number := s.state.Segment + 1
+	name := sharedName(number)
+	f, err := s.o.files.OpenFile(s.segs.path(name), os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = s.o.files.WriteAt(f, segmentHead('s'), 0)
+	if err == nil {
+		err = s.o.files.Sync(f)
+	}
+	if err == nil {
+		err = syncDir(s.segs.dir)
+	}
+	if err == nil && s.seg != nil { // the one before ends where its last group does, and is whole
+		if err = s.o.files.Truncate(s.seg.f, s.state.End); err == nil {
+			s.seg.aside, s.seg.blank = s.state.End, s.state.End
+			err = s.syncLog(s.seg, s.state.Seq)
+		}
+	}
+	if err != nil {
+		f.Close()
+		_ = os.Remove(s.segs.path(name))
+		return err
+	}
+	s.dropSegment()
+	if s.state.Segment > 0 {
+		s.ended = append(s.ended, segmentEnd{s.state.Segment, s.state.End, s.state.Chain})
+	}
+	s.seg = &segment{f: f, name: name, number: number, aside: segHead, blank: segHead}
+	s.state.Segment = number
+	s.state.End, s.state.Chain = segHead, [32]byte{}
+	s.state.SegmentBytes += segHead
+	return nil
+}
+
+// cutSegment takes back what a failed group appended. Where even that fails, a
+// start after a crash may find it there: it was refused, and nobody relies on it
+// not being there.
+func (s *Store) cutSegment() {
+	if s.seg == nil {
+		return
+	}
+	err := s.o.files.Truncate(s.seg.f, s.state.End)
+	if err == nil {
+		err = s.o.files.Sync(s.seg.f)
+	}
+	if err != nil {
+		s.log.Error("cutting off a failed append", "err", fault(err))
+	}
+	s.seg.aside, s.seg.blank, s.seg.noAside = s.state.End, s.state.End, false
+}
+
+func (s *Store) dropSegment() {
+	if s.seg != nil {
+		s.seg.f.Close()
+		s.seg = nil
+	}
 }

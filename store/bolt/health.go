@@ -33,7 +33,7 @@ func (s *Store) Health() Health {
 		return HealthDevice
 	case s.locked.Load():
 		return HealthReadOnly
-	case s.full.Load():
+	case s.full.Load(), s.crammed.Load():
 		return HealthFull
 	}
 	return ""

@@ -86,20 +86,21 @@ func (s *Store) soundPages(path string) error {
 	return nil
 }
 
-// noteClosed writes down that the store was closed in order, so that whatever
+// noteClosed, with all that was committed in the index, writes down that the store was closed in order, so that whatever
 // lies behind the end of a segment later is not the rest of a crash; and which
 // pages of the index are free. While the store runs that would be written anew
 // with each commit, so it is left out; but then a start has to read the whole
 // index (2 s for 3 GiB in the cache). Only after a crash it does.
 func (s *Store) noteClosed(inOrder bool) {
-	if s.db.IsReadOnly() || s.fault != nil || s.torn.Load() {
+	if s.db.IsReadOnly() || s.ready() != nil || !inOrder {
 		return
 	}
 	s.db.NoFreelistSync = false
-	s.state.Closed = inOrder
+	st := *s.levels.Load().state
+	st.Closed = true
 	err := s.db.Update(func(btx *bolt.Tx) error {
 		t := tx{view: view{s: s, tx: btx}}
-		return t.put(bucketMeta, keyState, hubOwner, &s.state)
+		return t.put(bucketMeta, keyState, hubOwner, &st)
 	})
 	if err != nil && !errors.Is(err, berrors.ErrDatabaseNotOpen) {
 		s.log.Warn("noting the end in the index", "err", fault(err))
@@ -112,50 +113,19 @@ func (s *Store) noteOpen() error {
 		return nil
 	}
 	s.state.Closed = false
+	st := s.state
 	err := s.db.Update(func(btx *bolt.Tx) error {
 		t := tx{view: view{s: s, tx: btx}}
-		return t.put(bucketMeta, keyState, hubOwner, &s.state)
+		return t.put(bucketMeta, keyState, hubOwner, &st)
 	})
 	if err != nil {
 		return fmt.Errorf("noting the start in the index: %w", fault(err))
 	}
-	st := s.state
-	s.published.Store(&st)
+	s.levels.Store(&levels{active: newLevel(), state: &st})
 	return nil
 }
 
-// load reads the state that the committer goes on from.
-func (s *Store) load() error {
-	st, err := s.readState()
-	if err != nil {
-		return err
-	}
-	if err := s.loadHeads(st); err != nil {
-		return err
-	}
-	s.state = *st
-	s.published.Store(st)
-	return nil
-}
-
-func (s *Store) readState() (*state, error) {
-	st := new(state)
-	err := s.db.View(func(btx *bolt.Tx) error {
-		for _, name := range buckets {
-			if btx.Bucket(name) == nil {
-				return fmt.Errorf("index without its %s: %w", name, store.ErrCorrupt)
-			}
-		}
-		v := view{s: s, tx: btx}
-		return v.get(bucketMeta, keyState, hubOwner, st)
-	})
-	if err != nil {
-		return nil, fmt.Errorf("reading state: %w", err)
-	}
-	return st, nil
-}
-
-// reopen opens the index anew and goes on from what it holds.
+// reopen opens the index anew, after a failed write.
 func (s *Store) reopen() error {
 	s.dbMu.Lock()
 	defer s.dbMu.Unlock()
@@ -170,15 +140,5 @@ func (s *Store) reopen() error {
 		return fmt.Errorf("opening the index again: %w", err)
 	}
 	s.db = db
-	s.ended = nil
-	if s.seg != nil {
-		s.seg.f.Close()
-		s.seg = nil // which one it is, and where it ends, the index says
-	}
-	if err := s.load(); err != nil {
-		db.Close()
-		s.db = nil
-		return err
-	}
 	return nil
 }

@@ -40,7 +40,11 @@ func (f *find) equal(g *find) bool {
 	return f.use == g.use && f.what == g.what && string(f.suffix) == string(g.suffix)
 }
 
-func lookupsBucket(generation uint32) []byte { return fmt.Appendf(nil, "lookups-%08d", generation) }
+const lookupsPrefix = "lookups-"
+
+func lookupsBucket(generation uint32) []byte {
+	return fmt.Appendf(nil, lookupsPrefix+"%08d", generation)
+}
 
 func lookupsOwner(generation uint32) store.Owner {
 	return store.Owner{Kind: store.OwnedByHub, ID: fmt.Sprintf("lookups-%d", generation)}
@@ -79,10 +83,10 @@ func (v *view) generations() (current, next uint32) {
 }
 
 // found gives the bucket where what is looked for would be, and its key there.
-func (v *view) found(use, what string) (*bolt.Bucket, []byte, error) {
+func (v *view) found(use, what string) (*bucket, []byte, error) {
 	current, _ := v.generations()
 	b := v.bucket(lookupsBucket(current))
-	if b == nil {
+	if b.missing() {
 		return nil, nil, fmt.Errorf("look-ups: %w", store.ErrCorrupt)
 	}
 	f, err := v.s.finder(current)
@@ -125,7 +129,7 @@ func (t *tx) moveFinds(old, is []find) error {
 			if slices.ContainsFunc(is, func(l find) bool { return l.equal(&old[i]) }) {
 				continue
 			}
-			if err := t.dropRaw(lookupsBucket(generation), findKey(f, &old[i])); err != nil {
+			if err := t.drop(lookupsBucket(generation), findKey(f, &old[i])); err != nil {
 				return err
 			}
 		}
@@ -149,39 +153,62 @@ func (t *tx) putFinds(generation uint32, f seal.Finder, list []find) error {
 	return nil
 }
 
-func putGenerations(b *bolt.Bucket, current, next uint32) error {
-	return b.Put(keyLookups, joined(u32(current), u32(next)))
-}
-
-// resumeLookups undoes, at a start, a generation that was not finished, and
-// tells whether the look-ups have to be made: the index is new or was salvaged
-// and has none, or it is older than an erasure (a backup) and their key is gone.
-func (s *Store) resumeLookups() (needed bool, err error) {
+// resumeLookups undoes, at a start, a generation that was not finished, and makes
+// the look-ups where they are not there: the index is new or was salvaged, or it is
+// older than an erasure (a backup) and their key is gone, or than the generation
+// that is in use.
+func (s *Store) resumeLookups(ctx context.Context) error {
 	var current, next uint32
-	err = s.db.View(func(btx *bolt.Tx) error {
-		v := view{s: s, tx: btx}
+	var missing bool
+	err := s.see(func(v *view) error {
 		current, next = v.generations()
+		missing = v.bucket(lookupsBucket(current)).missing()
 		return nil
 	})
 	if err == nil && next != 0 {
-		err = s.db.Update(func(btx *bolt.Tx) error {
-			if err := dropBucket(btx, lookupsBucket(next)); err != nil {
-				return err
-			}
-			return putGenerations(btx.Bucket(bucketMeta), current, 0)
-		})
+		err = s.setGenerations(ctx, current, 0)
+	}
+	if err == nil && (missing || s.anew || !s.keys.Has(lookupsOwner(current))) {
+		_, err = s.rekey(ctx)
 	}
 	if err != nil {
-		return false, fmt.Errorf("reading the generation of the look-ups: %w", fault(err))
+		return fmt.Errorf("taking up the look-ups: %w", err)
 	}
-	return !s.keys.Has(lookupsOwner(current)), nil
+	return nil
 }
 
-func dropBucket(btx *bolt.Tx, name []byte) error {
-	if btx.Bucket(name) == nil {
-		return nil
+func (s *Store) setGenerations(ctx context.Context, current, next uint32) error {
+	return s.Commit(ctx, func(t store.Tx) error {
+		return t.(*tx).putRaw(bucketMeta, keyLookups, joined(u32(current), u32(next)))
+	})
+}
+
+// tidyLookups makes the buckets of the generations that there are, and removes
+// those of others.
+func tidyLookups(btx *bolt.Tx, current, next uint32) error {
+	keep := map[string]bool{}
+	for _, generation := range []uint32{current, next} {
+		if generation != 0 {
+			name := lookupsBucket(generation)
+			keep[string(name)] = true
+			if _, err := btx.CreateBucketIfNotExists(name); err != nil {
+				return err
+			}
+		}
 	}
-	return btx.DeleteBucket(name)
+	var gone [][]byte
+	c := btx.Cursor()
+	for k, _ := c.Seek([]byte(lookupsPrefix)); hasPrefix(k, []byte(lookupsPrefix)); k, _ = c.Next() {
+		if !keep[string(k)] {
+			gone = append(gone, clone(k))
+		}
+	}
+	for _, k := range gone {
+		if err := btx.DeleteBucket(k); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // rekeyPage is how many records one commit of rekey takes: others wait for it.
@@ -222,35 +249,25 @@ func (s *Store) rekey(ctx context.Context) ([]store.Owner, error) {
 	return former, nil
 }
 
+// fillLookups makes a generation. What it holds can be made again, and is not
+// logged: it is in the index before the generation is used.
 func (s *Store) fillLookups(ctx context.Context, current, next uint32) error {
-	meta := func(use, made uint32, change func(*bolt.Tx) error) error {
-		return s.Commit(ctx, func(st store.Tx) error {
-			t := st.(*tx)
-			if err := change(t.tx); err != nil {
-				return err
-			}
-			return t.putRaw(bucketMeta, keyLookups, joined(u32(use), u32(made)))
-		})
-	}
-	err := meta(current, next, func(btx *bolt.Tx) error {
-		if err := dropBucket(btx, lookupsBucket(next)); err != nil {
-			return err
-		}
-		_, err := btx.CreateBucket(lookupsBucket(next))
+	if err := s.setGenerations(ctx, current, next); err != nil {
 		return err
-	})
-	if err != nil {
+	}
+	if err := s.flush(ctx, nil); err != nil {
 		return err
 	}
 	for _, of := range []struct {
 		bucket []byte
 		finds  func(v *view, key, row []byte) ([]find, error)
 	}{{bucketPathways, (*view).findsOfPathway}, {bucketBoxes, (*view).findsOfBox}, {bucketAccounts, (*view).findsOfAccount}} {
-		var after []byte
-		for more := true; more; {
-			err := s.Commit(ctx, func(st store.Tx) error {
-				var err error
-				after, more, err = st.(*tx).fillPage(next, of.bucket, after, of.finds)
+		var from, to []byte
+		for more := true; more; from = to {
+			err := s.CommitSoon(ctx, func(st store.Tx) (err error) {
+				t := st.(*tx)
+				t.derived = true
+				to, more, err = t.fillPage(next, of.bucket, from, of.finds)
 				return err
 			})
 			if err != nil {
@@ -258,7 +275,10 @@ func (s *Store) fillLookups(ctx context.Context, current, next uint32) error {
 			}
 		}
 	}
-	return meta(next, 0, func(btx *bolt.Tx) error { return dropBucket(btx, lookupsBucket(current)) })
+	if err := s.flush(ctx, nil); err != nil {
+		return err
+	}
+	return s.setGenerations(ctx, next, 0)
 }
 
 // fillPage makes the look-ups of some records, from after a key on.

@@ -148,9 +148,6 @@ func TestUnfinishedGeneration(t *testing.T) {
 	}
 	if err := s.Commit(bg, func(st store.Tx) error {
 		t := st.(*tx)
-		if _, err := t.tx.CreateBucket(lookupsBucket(2)); err != nil {
-			return err
-		}
 		if err := t.putRaw(bucketMeta, keyLookups, joined(u32(1), u32(2))); err != nil {
 			return err
 		}
@@ -162,6 +159,9 @@ func TestUnfinishedGeneration(t *testing.T) {
 	s = p.mustOpen(nil)
 	if len(codesOf(t, s, "x")) != 1 || len(codesOf(t, s, followed(2, 0).Patient.INS)) != 1 || len(codesOf(t, s, followed(1, 0).Patient.INS)) != 0 {
 		t.Error("look-ups were lost")
+	}
+	if err := s.flush(bg, nil); err != nil {
+		t.Fatal(err)
 	}
 	if err := s.View(bg, func(v store.View) error {
 		if v.(*view).tx.Bucket(lookupsBucket(2)) != nil {

@@ -183,9 +183,6 @@ func (t *tx) putItem(it *store.Item) error {
 	if err != nil {
 		return err
 	}
-	if !toSend(it) {
-		t.keep(bucketItems, []byte(it.ID), row)
-	}
 	if err := t.putRaw(bucketItems, []byte(it.ID), row); err != nil {
 		return err
 	}
@@ -206,14 +203,8 @@ func (t *tx) dropItem(it *store.Item) error {
 			return err
 		}
 	}
-	if toSend(it) {
-		return t.dropRaw(bucketItems, []byte(it.ID))
-	}
 	return t.drop(bucketItems, []byte(it.ID))
 }
-
-// toSend tells a copy to send from a timer.
-func toSend(it *store.Item) bool { return it.Delivery != "" }
 
 // Claim implements [store.Tx].
 func (t *tx) Claim(lane string, now time.Time, lease time.Duration, owner string, most int) ([]store.Item, error) {
@@ -242,8 +233,7 @@ func (t *tx) Claim(lane string, now time.Time, lease time.Duration, owner string
 	return out, nil
 }
 
-// dueIn lists what is due in a lane, before any of it is changed: a bbolt cursor
-// must not walk over rows that are being written.
+// dueIn lists what is due in a lane, before any of it is changed.
 func (t *tx) dueIn(lane string, now time.Time, most int) ([]store.ItemID, error) {
 	prefix := append([]byte(lane), 0)
 	var ids []store.ItemID

@@ -46,7 +46,7 @@ func (v *view) Folder(a store.AccountID, id store.FolderID) (*store.Folder, erro
 	if err := v.get(bucketReaders, v.readerKey(a, kindFolder, []byte(id)), a.Owner(), f); err != nil {
 		return nil, fmt.Errorf("reading folder %s: %w", id, err)
 	}
-	f.UIDValidity = max(f.UIDValidity, v.s.published.Load().Validity) // see Renew
+	f.UIDValidity = max(f.UIDValidity, v.validity()) // see Renew
 	return f, nil
 }
 
@@ -57,7 +57,7 @@ func (v *view) Folders(a store.AccountID) ([]*store.Folder, error) {
 		f := new(store.Folder)
 		out = append(out, f)
 		err := v.open(bucketReaders, k, a.Owner(), row, f)
-		f.UIDValidity = max(f.UIDValidity, v.s.published.Load().Validity) // see Renew
+		f.UIDValidity = max(f.UIDValidity, v.validity()) // see Renew
 		return true, err
 	})
 	if err != nil {

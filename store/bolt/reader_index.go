@@ -5,8 +5,6 @@ import (
 	"encoding/binary"
 	"fmt"
 
-	bolt "go.etcd.io/bbolt"
-
 	"github.com/relais-sante/relais/store"
 )
 
@@ -60,7 +58,7 @@ type stroll struct {
 	v      *view
 	bucket string
 	owner  store.Owner
-	cursor *bolt.Cursor
+	cursor *cursor
 	at     []byte // key that the cursor stands on
 	row    []byte
 	key    []byte // wanted

@@ -2,80 +2,143 @@ package bolt
 
 import (
 	"crypto/sha256"
+	"encoding/binary"
+	"fmt"
+
+	"github.com/relais-sante/relais/store"
 )
 
-// A commit record stands in the shared segment for what a group of commits
-// changed, so that a lost index can be made again (see segment.go). It holds rows
-// of the index as they are there: sealed, under keys made of handles, ids and
-// numbers. So nothing is sealed twice, what goes with a key goes here too, and
-// making the index again is putting rows back.
+// A commit record stands in the shared segment behind the messages of a group and
+// holds all that the group changed: rows of the index as they are there, sealed,
+// under keys made of handles, ids and numbers, and the state that came of it. So
+// the segments are the log ahead of the index, nothing is sealed twice, what goes
+// with a key goes here too, and bringing an index up to date is putting rows in.
+//
+// It is CBOR, a map of
+//
+//	1  rows, each an array of the bucket's number, its key, and the row or null
+//	   where it was deleted
+//	2  the state, sealed for this record: see sealedFor
 type commitRecord struct {
-	Rows []loggedRow `cbor:"1,keyasint"`
+	Rows  []loggedRow `cbor:"1,keyasint"`
+	State []byte      `cbor:"2,keyasint"`
 }
 
 // loggedRow is a row as it was written, or that it was deleted.
 type loggedRow struct {
 	_      struct{} `cbor:",toarray"`
-	Bucket byte     // see logged
-	Key    []byte
+	Bucket byte
+	Key    []byte // that of a look-up begins with its generation
 	Row    []byte // nil: deleted
 }
 
-// keeping says how a bucket's rows are kept in the segment.
-type keeping struct {
-	number byte // stands for the bucket; never given to another
-	// now: the commit that writes such a row waits for it to be durable in the
-	// segment too. Other rows go with the next commit that writes there anyway
-	// (or at a stop), so that the relay's commits need no second sync.
-	now bool
-}
+// CBOR of a commit record is written by hand, since it is written often and read
+// seldom (RFC 8949 §3).
+const (
+	cborUint  = 0 << 5
+	cborBytes = 2 << 5
+	cborArray = 4 << 5
+	cborMap   = 5 << 5
+	cborNull  = 0xf6
+)
 
-// logged are the buckets whose rows are kept: records that nothing else would
-// tell. What follows from records (look-ups, lists, counts) and from a message's
-// bytes (its letter index) is left out.
-var logged = map[string]keeping{
-	string(bucketPathways):   {1, true},
-	string(bucketThreads):    {2, true}, // messages only
-	string(bucketBoxes):      {3, true},
-	string(bucketDeliveries): {4, false}, // as made, and as they ended
-	string(bucketHeld):       {5, true},
-	string(bucketItems):      {6, false}, // timers; copies to send follow from deliveries
-	string(bucketTraces):     {7, false},
-	string(bucketHeads):      {8, false},
-	string(bucketSettings):   {9, false},
-	string(bucketAccounts):   {10, true},
-	string(bucketTaken):      {12, false},
-	string(bucketErasures):   {13, true},
-	string(bucketReaders):    {11, false}, // but what follows from the rest, see standsAlone
-}
-
-// maxUnlogged is how many bytes of rows may wait for the segment.
-const maxUnlogged = 256 << 10
-
-// keep remembers a row for the segment. Of a row written twice in one commit the
-// last counts.
-func (t *tx) keep(bucket, key, row []byte) {
-	k, ok := logged[string(bucket)]
-	if !ok || t.g == nil || !standsAlone(k.number, key) {
-		return
+func appendHead(b []byte, major byte, n uint64) []byte {
+	switch {
+	case n < 24:
+		return append(b, major|byte(n))
+	case n < 1<<8:
+		return append(b, major|24, byte(n))
+	case n < 1<<16:
+		return binary.BigEndian.AppendUint16(append(b, major|25), uint16(n))
+	case n < 1<<32:
+		return binary.BigEndian.AppendUint32(append(b, major|26), uint32(n))
 	}
-	t.urgent = t.urgent || k.now
-	for i := len(t.kept) - 1; i >= 0 && i >= len(t.kept)-8; i-- {
-		if r := &t.kept[i]; r.Bucket == k.number && string(r.Key) == string(key) {
-			r.Row = row
-			return
+	return binary.BigEndian.AppendUint64(append(b, major|27), n)
+}
+
+func appendBytes(b, p []byte) []byte {
+	return append(appendHead(b, cborBytes, uint64(len(p))), p...)
+}
+
+// appendRow appends the row that an entry of a level is.
+func appendRow(b []byte, e *entry) []byte {
+	b = append(b, cborArray|3)
+	b = appendHead(b, cborUint, uint64(e.key[0]))
+	b = appendBytes(b, e.key[1:])
+	if e.row == nil {
+		return append(b, cborNull)
+	}
+	return appendBytes(b, e.row)
+}
+
+// appendRecord appends the payload of a commit record: n rows that are encoded
+// already, and the state that comes before the record itself.
+func (s *Store) appendRecord(b []byte, n int, rows []byte, st *state) ([]byte, error) {
+	from := len(b)
+	b = append(b, cborMap|2, cborUint|1)
+	b = appendHead(b, cborArray, uint64(n))
+	b = append(b, rows...)
+	b = append(b, cborUint|2)
+	sealed, err := s.sealState(st, b[from:])
+	if err != nil {
+		return nil, err
+	}
+	return appendBytes(b, sealed), nil
+}
+
+// sealedFor binds a state to what stands before it in its record: with the hash
+// over all records before, which the state holds, nobody without the key of the
+// hub can make, change, move or leave out a record that a start would take.
+func sealedFor(before []byte) []byte {
+	sum := sha256.Sum256(before)
+	return append([]byte("log"), sum[:]...)
+}
+
+func (s *Store) sealState(st *state, before []byte) ([]byte, error) {
+	clear, err := encode(st)
+	if err != nil {
+		return nil, err
+	}
+	return s.keys.SealRow(nil, hubOwner, string(bucketMeta), sealedFor(before), clear)
+}
+
+// parseRecord reads the payload of a commit record; ok is false if it is none.
+func parseRecord(payload []byte) (rec commitRecord, before []byte, ok bool) {
+	if decoding.Unmarshal(payload, &rec) != nil {
+		return rec, nil, false
+	}
+	for i := range rec.Rows {
+		if _, _, ok := splitPlace(rec.Rows[i].place()); !ok {
+			return rec, nil, false
 		}
 	}
-	t.kept = append(t.kept, loggedRow{Bucket: k.number, Key: key, Row: row})
+	n := len(appendHead(nil, cborBytes, uint64(len(rec.State)))) + len(rec.State)
+	return rec, payload[:max(0, len(payload)-n)], true
 }
 
-// standsAlone tells rows that nothing else would tell from those beside them in
-// their bucket.
+// place is the key of the row in a level.
+func (r *loggedRow) place() []byte {
+	return append(append(make([]byte, 0, 1+len(r.Key)), r.Bucket), r.Key...)
+}
+
+// stateOf opens the state of a record.
+func (s *Store) stateOf(rec *commitRecord, before []byte) (*state, error) {
+	clear, err := s.keys.OpenRow(nil, hubOwner, string(bucketMeta), sealedFor(before), rec.State)
+	if err != nil {
+		return nil, fmt.Errorf("opening the state of a commit record: %w", store.ErrCorrupt)
+	}
+	st := new(state)
+	return st, decode(bucketMeta, clear, st)
+}
+
+// standsAlone tells rows that nothing else would tell, which a salvage puts back,
+// from those that follow from them (look-ups, lists, counts) or from a message's
+// bytes (its letter index), which it makes anew.
 func standsAlone(number byte, key []byte) bool {
 	switch number {
-	case 2:
+	case numThreads:
 		return isMessageKey(key)
-	case 11:
+	case numReaders:
 		if len(key) <= handleSize {
 			return false
 		}
@@ -84,94 +147,7 @@ func standsAlone(number byte, key []byte) bool {
 			return false
 		}
 	}
-	return true
-}
-
-// rowsSize is about what rows take in the segment.
-func rowsSize(rows []loggedRow) int {
-	n := 0
-	for i := range rows {
-		n += len(rows[i].Key) + len(rows[i].Row) + 8
-	}
-	return n
-}
-
-// writeRows appends the record of the rows that wait and those of this group,
-// if it writes to the segment at all.
-func (g *group) writeRows() error {
-	rows := g.rows
-	if len(g.s.unlogged) > 0 {
-		rows = append(g.s.unlogged[:len(g.s.unlogged):len(g.s.unlogged)], rows...)
-	}
-	most, urgent := maxUnlogged, g.urgent
-	if g.s.full.Load() {
-		// The relay goes on, and consents are withdrawn, while messages find no
-		// room.
-		most, urgent = maxUnlogged<<8, false
-	}
-	if len(rows) == 0 || g.size == 0 && !urgent && rowsSize(rows) < most {
-		return nil
-	}
-	payload, err := encode(&commitRecord{Rows: rows})
-	if err != nil {
-		return err
-	}
-	head := recordHead{kind: recCommit, seq: g.state.Seq, length: int64(len(payload)), sum: sha256.Sum256(payload)}
-	g.heads = append(g.heads, head.encode())
-	g.parts = append(g.parts, g.heads[len(g.heads)-1], payload)
-	g.size += int64(recHead + len(payload))
-	g.logs = true
-	g.state.Logged = g.state.Trace
-	return nil
-}
-
-// logRest writes the rows that still wait, at a stop.
-func (s *Store) logRest() error {
-	if len(s.unlogged) == 0 {
-		return nil
-	}
-	g, err := s.begin()
-	if err != nil {
-		return err
-	}
-	g.urgent = true
-	if err := g.writeSegment(); err != nil {
-		g.rollback()
-		return err
-	}
-	if err := g.commitIndex(); err != nil {
-		return err
-	}
-	g.publish(nil)
-	return nil
-}
-
-// unloggedTraces gives the traces that a crash kept from the segment: they wait
-// again.
-func (s *Store) unloggedTraces() ([]loggedRow, error) {
-	if s.state.Logged >= s.state.Trace {
-		return nil, nil
-	}
-	btx, err := s.db.Begin(false)
-	if err != nil {
-		return nil, fault(err)
-	}
-	defer func() { _ = btx.Rollback() }()
-	var rows []loggedRow
-	add := func(bucket, key, row []byte) {
-		rows = append(rows, loggedRow{Bucket: logged[string(bucket)].number, Key: clone(key), Row: clone(row)})
-	}
-	for i := range familyKeys {
-		family := familyKeys[i : i+1]
-		c := btx.Bucket(bucketTraces).Cursor()
-		for k, row := c.Seek(joined(family, u64(s.state.Logged+1))); hasPrefix(k, family); k, row = c.Next() {
-			add(bucketTraces, k, row)
-		}
-	}
-	if row := btx.Bucket(bucketHeads).Get(keyHeads); row != nil {
-		add(bucketHeads, keyHeads, row)
-	}
-	return rows, nil
+	return number >= numPathways && number <= numErasures
 }
 
 func clone(b []byte) []byte { return append(make([]byte, 0, len(b)), b...) }

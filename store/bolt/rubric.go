@@ -21,12 +21,12 @@ func (v *view) Rubric(c store.PathwayCode, rubric string) (store.RubricState, er
 	var st store.RubricState
 	err := v.get(bucketThreads, v.threadKey(c, 'r', v.rubricHash(c, rubric)), pathwayOwner(c), &st)
 	if errors.Is(err, store.ErrNotFound) {
-		return store.RubricState{UIDValidity: v.s.published.Load().Validity, UIDNext: 1, HighestModSeq: 1}, nil
+		return store.RubricState{UIDValidity: v.validity(), UIDNext: 1, HighestModSeq: 1}, nil
 	}
 	if err != nil {
 		return st, fmt.Errorf("reading a rubric of %s: %w", c, err)
 	}
-	st.UIDValidity = max(st.UIDValidity, v.s.published.Load().Validity) // see Renew
+	st.UIDValidity = max(st.UIDValidity, v.validity()) // see Renew
 	return st, nil
 }
 

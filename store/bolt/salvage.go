@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -36,7 +37,7 @@ type Salvaged struct {
 	// Unread are messages whose bytes cannot be read any more: what is known of
 	// them is kept.
 	Unread []string `json:"unread"`
-	// Unconfirmed are messages of the last group: nothing tells whether it was
+	// Unconfirmed are messages of the last groups: nothing tells whether they were
 	// acknowledged.
 	Unconfirmed []string `json:"unconfirmed"`
 }
@@ -47,17 +48,18 @@ const salvageGap = 1 << 20
 // salvager makes an index again. First the rows that the segments kept are put
 // back in order, then what follows from them is made.
 type salvager struct {
-	ctx   context.Context
-	s     *Store
-	db    *bolt.DB
-	o     SalvageOptions
-	out   Salvaged
-	state state
-	done  int64
-	total int64
-	ended []segmentEnd
-	last  map[string]bool // keys of messages of the last group
-	torn  *segmentTail
+	ctx     context.Context
+	s       *Store
+	db      *bolt.DB
+	o       SalvageOptions
+	out     Salvaged
+	state   state
+	done    int64
+	total   int64
+	ended   []segmentEnd
+	durable uint64            // last group that a later one vouches for
+	last    map[string]uint64 // keys of messages of groups after that
+	torn    *segmentTail
 }
 
 // segmentTail is a stretch without records at the end of a segment.
@@ -74,7 +76,7 @@ func Salvage(ctx context.Context, opt Options, o SalvageOptions) (*Salvaged, err
 	if err != nil {
 		return nil, err
 	}
-	c := &salvager{ctx: ctx, s: s, o: o, last: map[string]bool{}, out: Salvaged{Unread: []string{}, Unconfirmed: []string{}}}
+	c := &salvager{ctx: ctx, s: s, o: o, last: map[string]uint64{}, out: Salvaged{Unread: []string{}, Unconfirmed: []string{}}}
 	if err := s.fenced(c.run); err != nil {
 		return nil, fmt.Errorf("salvaging: %w", err)
 	}
@@ -174,10 +176,9 @@ func (c *salvager) begin(t *tx) error {
 	if _, err := t.tx.CreateBucket(lookupsBucket(generation)); err != nil {
 		return err
 	}
-	if err := putGenerations(t.bucket(bucketMeta), generation, 0); err != nil {
-		return err
-	}
-	return t.bucket(bucketMeta).Put(keyFormat, u32(migrations[len(migrations)-1].to))
+	return errors.Join(
+		t.putRaw(bucketMeta, keyLookups, joined(u32(generation), u32(0))),
+		t.putRaw(bucketMeta, keyFormat, u32(migrations[len(migrations)-1].to)))
 }
 
 // readSegments puts back the rows of every commit record, in order.
@@ -230,20 +231,18 @@ func (c *salvager) segment(number uint32) error {
 	end := int64(segHead)
 	err = s.run(func(h recordHead, at int64, sound bool, payload []byte) error {
 		end = at + int64(recHead) + h.length
-		var rec commitRecord
-		switch {
-		case !sound:
-			c.out.Damaged++
+		if sound && h.kind != recCommit {
 			return nil
-		case h.kind != recCommit:
-			return nil
-		case decoding.Unmarshal(payload, &rec) != nil:
+		}
+		rec, _, ok := parseRecord(payload)
+		if !sound || !ok {
 			c.out.Damaged++
 			return nil
 		}
-		if h.seq > c.state.Seq {
-			c.state.Seq = h.seq
-			clear(c.last)
+		c.state.Seq = max(c.state.Seq, h.seq)
+		if d := binary.BigEndian.Uint64(h.id[:]); d > c.durable {
+			c.durable = d
+			maps.DeleteFunc(c.last, func(_ string, seq uint64) bool { return seq <= d })
 		}
 		return c.update(func(t *tx) error { return c.putBack(t, h.seq, rec.Rows) })
 	})
@@ -263,33 +262,28 @@ func (c *salvager) segment(number uint32) error {
 	return nil
 }
 
-// byNumber are the buckets by the number that stands for them in segments.
-var byNumber = func() map[byte][]byte {
-	m := map[byte][]byte{}
-	for name, k := range logged {
-		m[k.number] = []byte(name)
-	}
-	return m
-}()
-
+// putBack puts back what nothing else would tell; the rest is made again.
 func (c *salvager) putBack(t *tx, seq uint64, rows []loggedRow) error {
 	for _, r := range rows {
-		name, ok := byNumber[r.Bucket]
-		if !ok || len(r.Key) == 0 || !standsAlone(r.Bucket, r.Key) {
+		name, key, ok := splitPlace(r.place())
+		if !ok {
 			c.out.Damaged++
 			continue
 		}
+		if !standsAlone(r.Bucket, key) {
+			continue
+		}
 		var err error
-		if b := t.bucket(name); r.Row == nil {
-			err = b.Delete(r.Key)
+		if b := t.tx.Bucket(name); r.Row == nil {
+			err = b.Delete(key)
 		} else {
-			err = b.Put(r.Key, r.Row)
+			err = b.Put(key, r.Row)
 		}
 		if err != nil {
 			return err
 		}
-		if string(name) == string(bucketThreads) && seq == c.state.Seq {
-			c.last[string(r.Key)] = true
+		if r.Bucket == numThreads && seq > c.durable {
+			c.last[string(key)] = seq
 		}
 	}
 	return nil
@@ -333,7 +327,7 @@ func (c *salvager) each(bucket []byte, fn func(t *tx, k, row []byte) error) erro
 				default:
 					return err
 				}
-				if err := t.bucket(bucket).Delete(p.k); err != nil {
+				if err := t.tx.Bucket(bucket).Delete(p.k); err != nil {
 					return err
 				}
 			}
@@ -391,7 +385,7 @@ func (c *salvager) message(t *tx, k, row []byte) error {
 	if m.Pathway != code || m.Seq != binary.BigEndian.Uint64(seq) {
 		return store.ErrCorrupt
 	}
-	if c.last[string(k)] {
+	if c.last[string(k)] > c.durable {
 		c.out.Unconfirmed = append(c.out.Unconfirmed, string(m.ID))
 	}
 	c.out.Messages++
@@ -467,7 +461,7 @@ func (c *salvager) delivery(t *tx, k, row []byte) error {
 	if d.Pathway != "" && d.Message != "" && t.bucket(bucketLocated).Get([]byte(d.Message)) == nil {
 		return store.ErrErased // its message went, or is lost
 	}
-	if err := t.bucket(bucketDeliveries).Delete(k); err != nil {
+	if err := t.tx.Bucket(bucketDeliveries).Delete(k); err != nil {
 		return err
 	}
 	return t.putDelivery(d)
@@ -487,11 +481,15 @@ func (c *salvager) held(t *tx, k, row []byte) error {
 	return t.putHeld(&store.Held{}, h)
 }
 
-// item puts a timer back, under nobody's lease.
+// item puts a timer back, under nobody's lease. Copies to send follow from their
+// deliveries, which wait for a human.
 func (c *salvager) item(t *tx, k, row []byte) error {
 	it := new(store.Item)
 	if err := t.open(bucketItems, k, hubOwner, row, it); err != nil {
 		return err
+	}
+	if it.Delivery != "" {
+		return t.tx.Bucket(bucketItems).Delete(k)
 	}
 	it.Token, it.Owner = 0, ""
 	return t.putItem(it)
@@ -576,7 +574,6 @@ func (c *salvager) end(t *tx) error {
 	if err := t.get(bucketHeads, keyHeads, traceOwner, &head); err == nil {
 		st.Trace = max(st.Trace, head.Trace)
 	}
-	st.Logged = st.Trace // not closed in order: drafts of before may lie there
 	st.Segment++
 	f, err := os.OpenFile(c.s.segs.path(sharedName(st.Segment)), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {

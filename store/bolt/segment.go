@@ -31,27 +31,30 @@ import (
 //	 1  kind: 1 sealed message, 2 commit record
 //	 3  zero
 //	 8  sequence number of the group (0 in a large segment: not known yet)
-//	16  id of a message, random; zero in a commit record
+//	16  id of a message, random; in a commit record 8 bytes number of the last
+//	    group that was durable when it was made, 8 zero
 //	 8  length of the payload
 //	32  SHA-256 of the payload
 //	 4  CRC-32C of the record's header above
 //	 …  payload
 //
-// Behind the last record of the shared segment in use lie zeros that were set
-// aside; they are cut off when it is closed.
+// A group is its messages and then its commit record; groups are numbered without
+// a gap, over all segments. The first one in a segment tells, with a row of
+// bucketSegments, where the one before ends. Behind the last group lie zeros and
+// room set aside, which are cut off when the segment is closed.
 //
 // A sealed message is the body of an OpenPGP SEIPDv2 packet (store/seal). A
-// commit record is CBOR, see [commitRecord]: rows of the index, sealed as they
-// are there. The state of the index tells the end of the last group; what lies
-// behind belongs to a group that was never acknowledged.
+// commit record holds every row that the group changed and the state that comes of
+// it, see record.go: the state of the index tells up to which group it has them,
+// what lies behind is brought to it in memory at a start, see replay.go.
 //
 // Salvage, when the index is lost: read every shared segment from its start;
 // records are found by their magic and header checksum, so a damaged stretch
-// costs only the records in it. The rows of all commit records are put back in
-// order, the newest of each key wins; those whose owner's key is gone are left
-// out. Letter indexes are made again from the bytes, look-ups from the records.
-// The last group may be unacknowledged: its sequence number is the highest and
-// no index vouches for it. See salvage.go.
+// costs only the records in it. The rows of all commit records that stand for
+// themselves are put back in order, the newest of each key wins; those whose
+// owner's key is gone are left out. Letter indexes are made again from the bytes,
+// look-ups and lists from the records. The last groups may be unacknowledged: no
+// later one vouches for them. See salvage.go.
 const (
 	segMagic   = "RELAISEG"
 	segVersion = 1
@@ -68,8 +71,15 @@ const (
 	segSuffix    = ".seg"
 
 	// setAside is how much room is allocated at a time, so that a sync need not
-	// write a new file size each time.
-	setAside = 8 << 20
+	// write a new file size each time; reserve is how much of it only commits
+	// without a message may use when no more can be had, leastFree how little
+	// room is not worth an attempt.
+	setAside  = 8 << 20
+	reserve   = 4 << 20
+	leastFree = 256 << 10
+
+	recordSlack  = 4 << 10   // what a commit record holds besides the rows of members
+	mostBuffered = 256 << 10 // of a group that is written at once
 )
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
@@ -148,65 +158,103 @@ func chained(chain [32]byte, heads [][]byte) [32]byte {
 	return chain
 }
 
-// segment is the shared segment being appended to. Only the committer uses it.
+// segment is the shared segment being appended to.
 type segment struct {
 	f       *os.File
 	name    string
-	aside   int64 // end of the room set aside
-	noAside bool  // the file system cannot
+	number  uint32
+	aside   int64  // end of the room set aside; belongs to the turn
+	noAside bool   // the file system cannot; this too
+	crowded bool   // no other could be begun: go on beyond the usual size
+	blank   int64  // up to where bytes were written; belongs to who writes
+	buf     []byte // to write from
 }
 
-// write puts the parts of a group at offset end and syncs once.
-func (g *segment) write(fs files, parts [][]byte, end int64) (int64, error) {
-	var n int64
-	for _, p := range parts {
-		n += int64(len(p))
+// roomFor makes sure that there is room for what a Commit appends, before it
+// becomes part of a group: then only its own caller hears of a full disk. What
+// brings no message may use the last of the room set aside, so that copies are
+// sent, and consents withdrawn, while messages find no room.
+func (s *Store) roomFor(g *group, t *tx) error {
+	seg := g.seg
+	need := g.start + g.size + t.size + int64(len(g.rows)) + recordSlack
+	for i := range t.log {
+		need += int64(t.log[i].is.size())
 	}
-	if !g.noAside && end+n > g.aside {
-		to := (end + n + setAside - 1) / setAside * setAside
-		if err := allocate(g.f, g.aside, to-g.aside); err != nil {
-			g.noAside = true // no room for so much, or not possible here
-		} else {
-			g.aside = to
+	message := len(t.drafts) > 0
+	if message && s.full.Load() {
+		if free, err := s.o.files.Free(s.o.Dir); err == nil && free < leastFree {
+			return fmt.Errorf("storing a message: %w", store.ErrFull)
 		}
 	}
-	const whole = 256 << 10
-	buf := make([]byte, 0, min(n, whole))
-	at := end
+	if seg.noAside || need+reserve <= seg.aside {
+		return nil
+	}
+	to := (need + reserve + setAside - 1) / setAside * setAside
+	err := s.o.files.Allocate(seg.f, seg.aside, to-seg.aside)
+	switch {
+	case err == nil:
+		seg.aside = to
+		return nil
+	case !noRoom(err):
+		seg.noAside = true
+		return nil
+	case !message && need <= seg.aside:
+		return nil
+	case !message:
+		to = need + leastFree
+		if err = s.o.files.Allocate(seg.f, seg.aside, to-seg.aside); err == nil {
+			seg.aside = to
+			return nil
+		}
+	}
+	s.noteFull(err)
+	return fmt.Errorf("setting room aside in segment %s: %w", seg.name, fault(err))
+}
+
+// write puts the parts of a group where it begins. Behind small groups zeros are
+// written too, at once for those to come: a sync of bytes that were written
+// before is one flush of the disk, where the first of each block costs the file
+// system's journal another.
+func (g *segment) write(fs files, parts [][]byte, at, aside int64) error {
+	g.buf = g.buf[:0]
 	flush := func(b []byte) error {
 		if len(b) == 0 {
 			return nil
 		}
-		if err := fs.Write(len(b)); err != nil {
-			return err
-		}
-		k, err := g.f.WriteAt(b, at)
+		k, err := fs.WriteAt(g.f, b, at)
 		at += int64(k)
 		return err
 	}
 	for _, p := range parts {
-		if len(buf)+len(p) > cap(buf) {
-			if err := flush(buf); err != nil {
-				return 0, err
+		if len(g.buf)+len(p) > mostBuffered {
+			if err := flush(g.buf); err != nil {
+				return err
 			}
-			buf = buf[:0]
+			g.buf = g.buf[:0]
 		}
-		if len(p) > cap(buf) {
+		if len(p) > mostBuffered {
 			if err := flush(p); err != nil {
-				return 0, err
+				return err
 			}
 			continue
 		}
-		buf = append(buf, p...)
+		g.buf = append(g.buf, p...)
 	}
-	if err := flush(buf); err != nil {
-		return 0, err
+	if err := flush(g.buf); err != nil {
+		return err
 	}
-	if err := fs.Sync(); err != nil {
-		return 0, err
+	if at <= g.blank {
+		return nil
 	}
-	return n, datasync(g.f)
+	g.blank = at
+	if n := min(aside-at, int64(len(blanks))); n > 0 && len(g.buf) < mostBuffered/2 {
+		_, _ = fs.WriteAt(g.f, blanks[:n], at) // only for speed
+		g.blank += n
+	}
+	return nil
 }
+
+var blanks [1 << 20]byte
 
 // segments reads segment files through a bounded number of open ones.
 type segments struct {

@@ -69,31 +69,12 @@ func (s *Store) snapshot(ctx context.Context, n *Snapshot) error {
 	if n.dir, err = os.MkdirTemp(parent, ""); err != nil {
 		return fault(err)
 	}
-	var btx *bolt.Tx
-	taken := errors.New("taken")
-	// Between two groups: what is committed is there, its keys are, and no key
-	// was dropped yet for a commit that is not. The error ends the request before
-	// its group does, which may have to open the index anew.
-	err = s.Commit(ctx, func(store.Tx) error {
-		var err error
-		s.dbMu.RLock()
-		if btx, err = s.db.Begin(false); err != nil {
-			s.dbMu.RUnlock()
-			return err
-		}
-		if err := (&view{s: s, tx: btx}).get(bucketMeta, keyState, hubOwner, &n.state); err != nil {
-			return err
-		}
-		n.Keys, n.tail = s.keys.Snapshot(), s.lookBehind(&n.state)
-		return taken
-	})
-	if btx != nil {
-		defer s.dbMu.RUnlock()
-		defer func() { _ = btx.Rollback() }()
-	}
-	if err != taken {
+	btx, err := s.snapshotIndex(ctx, n)
+	if err != nil {
 		return err
 	}
+	defer s.dbMu.RUnlock()
+	defer func() { _ = btx.Rollback() }()
 	return s.fenced(func() error {
 		if err := n.list(btx); err != nil {
 			return err
@@ -102,7 +83,37 @@ func (s *Store) snapshot(ctx context.Context, n *Snapshot) error {
 	})
 }
 
-// lookBehind looks at what follows the last group. The committer waits meanwhile.
+// snapshotIndex brings the index up to date and gives it as it is then, with
+// s.dbMu held for reading. Between two groups: what is committed is there, its
+// keys are, and no key was dropped yet for a commit that is not.
+func (s *Store) snapshotIndex(ctx context.Context, n *Snapshot) (*bolt.Tx, error) {
+	s.flushing.Lock()
+	defer s.flushing.Unlock()
+	// Most of it first, so that little is left for the moment that counts.
+	err := s.flushLocked(ctx, nil)
+	if err == nil {
+		err = s.flushLocked(ctx, func() {
+			n.state = *s.levels.Load().state
+			n.Keys, n.tail = s.keys.Snapshot(), s.lookBehind(&n.state)
+		})
+	}
+	if err != nil {
+		return nil, err
+	}
+	s.dbMu.RLock()
+	if s.db == nil {
+		s.dbMu.RUnlock()
+		return nil, store.ErrUnavailable
+	}
+	btx, err := s.db.Begin(false)
+	if err != nil {
+		s.dbMu.RUnlock()
+		return nil, fault(err)
+	}
+	return btx, nil
+}
+
+// lookBehind looks at what follows the last group. Nothing is written meanwhile.
 func (s *Store) lookBehind(st *state) tail {
 	if s.seg == nil || s.seg.name != sharedName(st.Segment) {
 		t := tail{aside: st.End}

@@ -51,6 +51,8 @@ func filled(t *testing.T) (*place, []*store.Message) {
 	return p, thread
 }
 
+func (p *place) file(name string) string { return filepath.Join(p.seal.DataDir, name) }
+
 func (p *place) segment(name string) string { return filepath.Join(p.seal.DataDir, "segments", name) }
 
 // Any changed byte of a message file is found; no wrong byte is given out.
@@ -227,23 +229,23 @@ func TestMigration(t *testing.T) {
 		return func(o *Options) { o.steps = append(append([]step{}, migrations...), steps...) }
 	}
 	stop := errors.New("stop")
-	if _, err := p.open(with(extra(2, nil), extra(3, stop))); !errors.Is(err, stop) {
+	if _, err := p.open(with(extra(3, nil), extra(4, stop))); !errors.Is(err, stop) {
 		t.Fatalf("got %v, want the step's own error", err)
 	}
 	// The step that worked is done with, the one that failed left nothing.
-	s := p.mustOpen(with(extra(2, nil), extra(3, nil)))
-	if got := fmt.Sprint(ran); got != "[2 3 3]" {
-		t.Errorf("steps ran as %s, want [2 3 3]", got)
+	s := p.mustOpen(with(extra(3, nil), extra(4, nil)))
+	if got := fmt.Sprint(ran); got != "[3 4 4]" {
+		t.Errorf("steps ran as %s, want [3 4 4]", got)
 	}
 	expectThread(t, s, "b000001", len(thread))
-	if n, err := s.format(); n != 3 || err != nil {
+	if n, err := s.format(); n != 4 || err != nil {
 		t.Errorf("format %d, %v", n, err)
 	}
 	s.Close()
-	// This program, which knows no step 3, refuses and changes nothing.
+	// This program, which knows no step 4, refuses and changes nothing.
 	if _, err := p.open(nil); !errors.Is(err, store.ErrNewer) {
 		t.Errorf("got %v, want ErrNewer", err)
 	}
-	s = p.mustOpen(with(extra(2, nil), extra(3, nil)))
+	s = p.mustOpen(with(extra(3, nil), extra(4, nil)))
 	expectThread(t, s, "b000001", len(thread))
 }

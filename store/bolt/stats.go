@@ -16,8 +16,8 @@ func (s *Store) Stats(ctx context.Context) (store.Stats, error) {
 	var out store.Stats
 	err := s.View(ctx, func(sv store.View) error {
 		v := sv.(*view)
-		var st state
-		if err := v.get(bucketMeta, keyState, hubOwner, &st); err != nil {
+		st, err := v.now()
+		if err != nil {
 			return err
 		}
 		out = store.Stats{

@@ -18,7 +18,6 @@ func (v *view) Taken(source string, digest [32]byte) (bool, error) {
 // PutTaken implements [store.Tx].
 func (t *tx) PutTaken(source string, digest [32]byte, at time.Time) error {
 	key, row := t.lookup("taken", source, string(digest[:])), joined([]byte{clearVersion}, u32(dayOf(at)))
-	t.keep(bucketTaken, key, row)
 	return t.putRaw(bucketTaken, key, row)
 }
 
@@ -44,7 +43,7 @@ func (t *tx) PurgeTaken(from []byte, visit int, before time.Time) (last []byte, 
 		}
 	}
 	for _, k := range gone {
-		if err := t.dropRaw(bucketTaken, k); err != nil {
+		if err := t.drop(bucketTaken, k); err != nil {
 			return last, 0, fmt.Errorf("purging what was taken: %w", err)
 		}
 	}

@@ -1,71 +1,70 @@
 package bolt
 
 import (
-	"errors"
 	"fmt"
-	"io"
-	"io/fs"
 	"os"
 	"path/filepath"
-	"strings"
 
 	bolt "go.etcd.io/bbolt"
 
 	"github.com/relais-sante/relais/store"
 )
 
-// tidy makes the segments fit the index at a start: what lies beyond it was
-// never acknowledged and goes. Large segments that nothing names are drafts that
-// a crash left.
-//
-// The crash of this program can only leave the one group that was being
-// committed. Anything later means that the index is older than the segments (a
-// wrong backup, a lost disk): then nothing is cut off and the store refuses to
-// open.
+// takeUp goes on from where the store was left: with what the index holds and, if
+// it was not closed in order, what the log holds beyond.
+func (s *Store) takeUp(change bool) error {
+	st, err := s.readState()
+	if err != nil {
+		return err
+	}
+	r := &replay{s: s, state: *st, rows: newLevel()}
+	if change || !st.Closed {
+		if err := r.run(); err != nil {
+			return err
+		}
+	}
+	s.state, s.working, s.durable, s.anew = r.state, r.rows, r.state.Seq, r.anew
+	s.levels.Store(&levels{active: r.rows.copied(), state: &r.state})
+	if change {
+		if err := s.tidy(); err != nil {
+			return err
+		}
+	}
+	return s.loadHeads()
+}
+
+// readState reads what the index says.
+func (s *Store) readState() (*state, error) {
+	var st *state
+	err := s.db.View(func(btx *bolt.Tx) (err error) {
+		for _, name := range buckets {
+			if btx.Bucket(name) == nil {
+				return fmt.Errorf("index without its %s: %w", name, store.ErrCorrupt)
+			}
+		}
+		st, err = (&view{s: s, tx: btx}).now()
+		return err
+	})
+	return st, err
+}
+
+// tidy makes the segments fit the log: what lies behind its end was never
+// acknowledged and goes, and so do files that nothing names. What was taken from
+// the log is durable from here on, whatever the crash left in the kernel's hands.
 func (s *Store) tidy() error {
 	if err := os.RemoveAll(filepath.Join(s.o.Dir, snapshotDir)); err != nil {
 		return fmt.Errorf("removing an old snapshot: %w", fault(err))
 	}
-	entries, err := os.ReadDir(s.segs.dir)
-	if err != nil {
-		return fmt.Errorf("listing segments: %w", fault(err))
-	}
-	var beyond, large []string
-	for _, e := range entries {
-		name := e.Name()
-		number, shared := sharedNumber(name)
-		switch {
-		case shared && number > s.state.Segment:
-			beyond = append(beyond, name)
-		case strings.HasPrefix(name, largePrefix):
-			large = append(large, name)
-		}
-	}
-	if s.state.Segment > 0 {
-		if err := s.fits(sharedName(s.state.Segment), s.state.End); err != nil {
-			return err
-		}
-	}
-	for _, name := range beyond {
-		if err := s.fits(name, segHead); err != nil {
-			return err
-		}
-	}
 	if err := s.cutTail(); err != nil {
 		return err
 	}
-	orphans := beyond
-	err = s.db.View(func(btx *bolt.Tx) error {
-		named := btx.Bucket(bucketLarge)
-		for _, name := range large {
-			if named.Get([]byte(name)) == nil {
-				orphans = append(orphans, name)
-			}
-		}
-		return nil
+	var orphans []string
+	err := s.see(func(v *view) (err error) {
+		orphans, err = s.orphans(v)
+		return err
 	})
 	if err != nil {
-		return fmt.Errorf("reading names of large segments: %w", fault(err))
+		return err
 	}
 	for _, name := range orphans {
 		if err := os.Remove(s.segs.path(name)); err != nil {
@@ -75,53 +74,21 @@ func (s *Store) tidy() error {
 	return nil
 }
 
-// fits checks that a segment reaches as far as the index says, and that what
-// lies behind is at most the one group a crash can leave.
-func (s *Store) fits(name string, from int64) error {
-	f, err := s.o.files.OpenFile(s.segs.path(name), os.O_RDONLY, 0)
-	if errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("segment %s is missing: %w", name, store.ErrCorrupt)
-	}
-	if err != nil {
-		return fmt.Errorf("opening segment %s: %w", name, fault(err))
-	}
-	defer f.Close()
-	fi, err := f.Stat()
-	if err != nil {
-		return fmt.Errorf("opening segment %s: %w", name, fault(err))
-	}
-	if fi.Size() < from && sharedName(s.state.Segment) == name {
-		return fmt.Errorf("segment %s is shorter than the index says: %w", name, store.ErrCorrupt)
-	}
-	head := make([]byte, recHead)
-	for at := from; ; {
-		_, err := f.ReadAt(head, at)
-		if errors.Is(err, io.EOF) {
-			return nil
-		}
-		if err != nil {
-			return fmt.Errorf("reading segment %s: %w", name, fault(err))
-		}
-		h, ok := decodeRecordHead(head)
-		if !ok || h.length > fi.Size() {
-			return nil
-		}
-		if h.seq > s.state.Seq+1 {
-			return fmt.Errorf("segment %s goes on after the index ends, salvage it: %w", name, store.ErrCorrupt)
-		}
-		at += int64(recHead) + h.length
-	}
-}
-
 // cutTail cuts off what lies behind the last group.
 func (s *Store) cutTail() error {
 	if s.state.Segment == 0 {
 		return nil
 	}
 	name := sharedName(s.state.Segment)
-	fi, err := os.Stat(s.segs.path(name))
-	if err == nil && fi.Size() > s.state.End {
-		err = os.Truncate(s.segs.path(name), s.state.End)
+	f, err := s.o.files.OpenFile(s.segs.path(name), os.O_RDWR, 0)
+	if err == nil {
+		defer f.Close()
+		var fi os.FileInfo
+		if fi, err = f.Stat(); err == nil && (fi.Size() > s.state.End || !s.levels.Load().active.empty()) {
+			if err = s.o.files.Truncate(f, s.state.End); err == nil {
+				err = s.o.files.Sync(f)
+			}
+		}
 	}
 	if err != nil {
 		return fmt.Errorf("cutting segment %s: %w", name, fault(err))

@@ -9,8 +9,6 @@ import (
 	"fmt"
 	"time"
 
-	bolt "go.etcd.io/bbolt"
-
 	"github.com/relais-sante/relais/store"
 	"github.com/relais-sante/relais/store/journal"
 )
@@ -66,21 +64,6 @@ func (t *tx) headsOf(st *state) ([]byte, error) {
 	return t.sealed(nil, bucketHeads, keyHeads, traceOwner, &h)
 }
 
-// writeHeads writes where the chains end after this group, if that changed.
-func (g *group) writeHeads() error {
-	if g.state.heads == g.s.state.heads {
-		return nil
-	}
-	t := newTx(g)
-	row, err := t.headsOf(&g.state)
-	if err != nil {
-		return err
-	}
-	t.keep(bucketHeads, keyHeads, row)
-	g.rows = append(g.rows, t.kept...)
-	return t.putRaw(bucketHeads, keyHeads, row)
-}
-
 // headRow reads the row back: ErrCorrupt unless this store wrote it last.
 func (v *view) headRow() (*headRow, error) {
 	h := new(headRow)
@@ -91,9 +74,9 @@ func (v *view) headRow() (*headRow, error) {
 	if err != nil {
 		return nil, err
 	}
-	var st state
-	if err := v.get(bucketMeta, keyState, hubOwner, &st); err != nil {
-		return nil, fmt.Errorf("reading state: %w", err)
+	st, err := v.now()
+	if err != nil {
+		return nil, err
 	}
 	if !bytes.Equal(mac, h.Mac) || h.Trace != st.Trace || h.Commit > st.Seq {
 		return nil, fmt.Errorf("head of the traces: %w", store.ErrCorrupt)
@@ -105,9 +88,9 @@ func (v *view) headRow() (*headRow, error) {
 // is not what a commit of this store wrote, the hub must go on all the same:
 // the chains are taken up from what is there, and that this happened stays in
 // every later head and shows in every verification.
-func (s *Store) loadHeads(st *state) error {
-	return s.db.View(func(btx *bolt.Tx) error {
-		v := view{s: s, tx: btx}
+func (s *Store) loadHeads() error {
+	st := s.state
+	err := s.see(func(v *view) error {
 		h, err := v.headRow()
 		if err == nil {
 			st.heads, s.rejoined = h.Ends, h.Rejoined
@@ -123,6 +106,13 @@ func (s *Store) loadHeads(st *state) error {
 		st.heads, err = v.rejoin()
 		return err
 	})
+	if err != nil {
+		return err
+	}
+	lv := *s.levels.Load()
+	s.state, lv.state = st, &st
+	s.levels.Store(&lv)
+	return nil
 }
 
 // rejoin makes ends from the records that are there.

@@ -8,8 +8,6 @@ import (
 	"fmt"
 	"slices"
 
-	bolt "go.etcd.io/bbolt"
-
 	"github.com/relais-sante/relais/store"
 )
 
@@ -82,7 +80,7 @@ func (w *traceWalk) page(v *view) error {
 	} else if head != nil {
 		w.follow(head)
 	}
-	var cursors [len(store.Families)]*bolt.Cursor
+	var cursors [len(store.Families)]*cursor
 	var keys, rows [len(store.Families)][]byte
 	for i := range cursors {
 		cursors[i] = v.bucket(bucketTraces).Cursor()

@@ -3,8 +3,6 @@ package bolt
 import (
 	"fmt"
 
-	bolt "go.etcd.io/bbolt"
-
 	"github.com/relais-sante/relais/store"
 	"github.com/relais-sante/relais/store/seal"
 )
@@ -13,10 +11,12 @@ import (
 // undone while the group goes on.
 type tx struct {
 	view
-	g     *group
+	g     *group // nil: straight into the index, in a transaction of bbolt
 	state state
+	turn  uint64
 
-	log     []change // rows as they were, in order of writing
+	log     []change // rows as they were, each once, in order of writing
+	derived bool     // what is written can be made again, and is not logged
 	restore []func() // callers' records as they were
 	parts   [][]byte // for the segment
 	size    int64
@@ -25,24 +25,16 @@ type tx struct {
 	lanes   map[string]struct{} // that got items
 	topics  map[string]struct{} // that changed
 	heads   [][]byte            // of the records among parts
-	kept    []loggedRow         // for the commit record
-	urgent  bool                // they may not wait
 
 	delivery placed // the one read last, until one is written
 }
 
 var _ store.Tx = (*tx)(nil)
 
-func newTx(g *group) *tx {
-	return &tx{view: view{s: g.s, tx: g.btx}, g: g, state: g.state}
-}
-
-// change is a row before it was written; old is nil if there was none. bbolt
-// maps the file anew only while committing, so old stays valid until then.
+// change is a row that was written, and what the level had there before.
 type change struct {
-	bucket *bolt.Bucket
-	key    []byte
-	old    []byte
+	is, was *entry
+	derived bool
 }
 
 // appending are buckets whose keys only grow: their pages are filled up.
@@ -51,56 +43,57 @@ var appending = map[string]bool{
 }
 
 func (t *tx) putRaw(bucket, key, value []byte) error {
-	b := t.bucket(bucket)
-	if appending[string(bucket)] {
-		b.FillPercent = 0.9
-	}
 	if t.g != nil {
-		t.log = append(t.log, change{b, key, b.Get(key)})
+		t.set(t.bucket(bucket), key, nonNil(value))
+		return nil
 	}
-	if err := b.Put(key, value); err != nil {
+	if err := t.tx.Bucket(bucket).Put(key, value); err != nil {
 		return fmt.Errorf("writing a row of %s: %w", bucket, err)
 	}
 	return nil
 }
 
 func (t *tx) drop(bucket, key []byte) error {
-	t.keep(bucket, key, nil)
-	return t.dropRaw(bucket, key)
-}
-
-// dropRaw drops a row that the segment need not know of.
-func (t *tx) dropRaw(bucket, key []byte) error {
 	b := t.bucket(bucket)
-	old := b.Get(key)
-	if old == nil {
+	if b.Get(key) == nil {
 		return nil
 	}
-	t.log = append(t.log, change{b, key, old})
-	if err := b.Delete(key); err != nil {
+	if t.g != nil {
+		t.set(b, key, nil)
+		return nil
+	}
+	if err := b.base.Delete(key); err != nil {
 		return fmt.Errorf("deleting a row of %s: %w", bucket, err)
 	}
 	return nil
 }
 
-// undoAll leaves nothing of this Commit.
-func (t *tx) undoAll() error {
+// set writes a row into the level.
+func (t *tx) set(b *bucket, key, row []byte) {
+	l := t.over.active
+	if have, ok := b.find(l, key); ok && have.turn == t.turn {
+		l.bytes += len(row) - len(have.row)
+		have.row = row // nobody else has seen it
+		return
+	}
+	e := &entry{key: joined(b.place, key), row: row, turn: t.turn}
+	t.log = append(t.log, change{e, l.set(e), t.derived})
+}
+
+// undo leaves nothing of this Commit in the level.
+func (t *tx) undo() {
+	for i := len(t.log) - 1; i >= 0; i-- {
+		t.over.active.unset(t.log[i].is, t.log[i].was)
+	}
+	t.takeBack()
+}
+
+// takeBack makes the callers' records what they were.
+func (t *tx) takeBack() {
 	for i := len(t.restore) - 1; i >= 0; i-- {
 		t.restore[i]()
 	}
-	for i := len(t.log) - 1; i >= 0; i-- {
-		c := t.log[i]
-		var err error
-		if c.old == nil {
-			err = c.bucket.Delete(c.key)
-		} else {
-			err = c.bucket.Put(c.key, c.old)
-		}
-		if err != nil {
-			return fmt.Errorf("undoing a commit: %w", err)
-		}
-	}
-	return nil
+	t.restore = nil
 }
 
 // encode gives the clear form of a row.
@@ -130,7 +123,6 @@ func (t *tx) put(bucket, key []byte, owner store.Owner, record any) error {
 	if err != nil {
 		return err
 	}
-	t.keep(bucket, key, row)
 	return t.putRaw(bucket, key, row)
 }
 
@@ -140,7 +132,6 @@ func (t *tx) putOwned(bucket, key []byte, owner store.Owner, record any) error {
 	if err != nil {
 		return err
 	}
-	t.keep(bucket, key, row)
 	return t.putRaw(bucket, key, row)
 }
 

@@ -36,15 +36,23 @@ func (t *tx) noteUpdate(m *store.Message, before uint64) error {
 
 // ModSeq implements [store.View].
 func (v *view) ModSeq() (uint64, error) {
-	st := new(state)
-	if err := v.get(bucketMeta, keyState, hubOwner, st); err != nil {
+	st, err := v.now()
+	if err != nil {
 		return 0, fmt.Errorf("reading the last modseq: %w", err)
 	}
 	return st.ModSeq, nil
 }
 
 // InboxValidity implements [store.View].
-func (v *view) InboxValidity() uint32 { return v.s.published.Load().Validity }
+func (v *view) InboxValidity() uint32 { return v.validity() }
+
+// validity is the least UIDVALIDITY of every list; see Renew.
+func (v *view) validity() uint32 {
+	if v.over == nil {
+		return 0 // an index that is being looked into
+	}
+	return v.over.state.Validity
+}
 
 // arrive gives a UID to the boxes that have none, and keeps those given before. One counter serves all boxes: gaps are allowed, and a box costs no
 // row of its own.

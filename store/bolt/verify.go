@@ -90,7 +90,6 @@ func bare(o Options) (*Store, error) {
 		return nil, err
 	}
 	s := &Store{o: o, keys: o.Keys, log: o.Logger}
-	s.published.Store(&state{})
 	s.segs.init(filepath.Join(o.Dir, segmentsDir), o.files)
 	return s, nil
 }
@@ -157,17 +156,40 @@ func (c *verifier) all() error {
 			c.flaw(store.FlawKey, "keystore", -1, "")
 			return c.segmentsAlone()
 		}
-		if err := c.v.get(bucketMeta, keyState, hubOwner, &c.state); err != nil {
-			c.flaw(store.FlawRecord, indexName, -1, "")
-			return c.segmentsAlone()
+		if fits, err := c.behind(); err != nil || !fits {
+			return errors.Join(err, c.segmentsAlone())
 		}
-		c.out.Unfinished = !c.state.Closed
 	}
 	c.out.Sequence = c.state.Seq
 	if err := c.segments(); err != nil {
 		return err
 	}
 	return c.rows()
+}
+
+// behind reads what the log holds beyond an index that was not closed in order;
+// false: there is no telling what state it is in.
+func (c *verifier) behind() (bool, error) {
+	st, err := c.v.now()
+	if err != nil {
+		c.flaw(store.FlawRecord, indexName, -1, "")
+		return false, nil
+	}
+	r := &replay{s: c.s, state: *st, rows: newLevel()}
+	if c.out.Unfinished = !st.Closed; c.out.Unfinished {
+		err := r.run()
+		switch {
+		case errors.Is(err, store.ErrCorrupt):
+			c.flaw(store.FlawChanged, filepath.Join(segmentsDir, sharedName(r.state.Segment)), r.state.End, "")
+		case err != nil:
+			return false, err
+		}
+	}
+	c.state = r.state
+	lv := &levels{active: r.rows, state: &c.state}
+	c.v.over = lv
+	c.s.levels.Store(lv) // for what asks the store
+	return true, nil
 }
 
 // flaw reports one thing. Of a torn index the rows are not counted one by one.

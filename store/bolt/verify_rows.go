@@ -46,7 +46,7 @@ func (c *verifier) rows() error {
 	}
 	for _, bucket := range append(slices.Clone(buckets), lookupsBucket(current)) {
 		b := c.v.bucket(bucket)
-		if b == nil {
+		if b.missing() {
 			c.flaw(store.FlawRecord, indexName, -1, "")
 			continue
 		}
@@ -112,8 +112,8 @@ func (c *verifier) metaRow(k, row []byte) error {
 	case string(keyState):
 		return nil // read before all others
 	case string(keyLookups):
-		current, next := c.v.generations()
-		if len(row) != 8 || c.v.bucket(lookupsBucket(current)) == nil || next != 0 && c.v.bucket(lookupsBucket(next)) == nil {
+		current, _ := c.v.generations()
+		if len(row) != 8 || c.v.bucket(lookupsBucket(current)).missing() {
 			return misfit
 		}
 		return nil

@@ -151,23 +151,8 @@ func (c *verifier) grown(f *os.File, end *segmentEnd, size int64) bool {
 		return true
 	case c.online:
 		return c.tail.size > c.tail.aside || c.tail.dirty
-	case !c.out.Unfinished:
-		return true
 	}
-	head := make([]byte, recHead)
-	if _, err := f.ReadAt(head, end.End); err == nil {
-		if h, ok := decodeRecordHead(head); ok && h.seq == c.state.Seq+1 {
-			return false
-		}
-	}
-	b := make([]byte, 1<<20)
-	for at := end.End; at < size; at += int64(len(b)) {
-		n, _ := f.ReadAt(b, at)
-		if !zeros(b[:n]) {
-			return true
-		}
-	}
-	return false
+	return !c.out.Unfinished // what a crash leaves was looked into, see replay
 }
 
 // scan reads the records of a shared segment in order. Damage costs the records

@@ -84,6 +84,7 @@ func Run(t *testing.T, fresh Fresh) {
 		{"keys", keys},
 		{"erased", erased},
 		{"failed commit leaves nothing", failedCommit},
+		{"durable soon", durableSoon},
 		{"failure beside success", failureBeside},
 		{"panic", panicInside},
 		{"end of goroutine", goexitInside},
