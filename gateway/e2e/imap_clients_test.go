@@ -279,23 +279,30 @@ func TestMuttReads(t *testing.T) {
 		`set quit=yes delete=yes move=no mark_old=no wait_key=no confirmappend=no confirmcreate=no sleep_time=0 beep=no`,
 		`push "<first-entry><flag-message><display-message><exit><copy-message>=Corbeille<enter><quit>"`,
 	}, "\n")+"\n")
+	p.mutt(rc)
+	if out := p.curl("INBOX", "-X", "FETCH 1 (FLAGS)"); !strings.Contains(out, `\Flagged`) || !strings.Contains(out, `\Seen`) {
+		t.Errorf("mutt left %s", out)
+	}
+	if out := p.curl("", "-X", "STATUS Corbeille (MESSAGES)"); !strings.Contains(out, "MESSAGES 1") {
+		t.Errorf("the copy: %s", out)
+	}
+}
+
+// mutt runs on a terminal of its own until it has done what its configuration
+// pushes.
+func (p *person) mutt(rc string) {
+	p.t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, "script", "-qefc", "stty rows 50 cols 160; exec mutt -F "+rc, os.DevNull)
 	cmd.Env = append(os.Environ(), "TERM=xterm", "LC_ALL=C.UTF-8", "HOME="+p.home)
 	in, err := cmd.StdinPipe()
 	if err != nil {
-		t.Fatal(err)
+		p.t.Fatal(err)
 	}
 	defer in.Close()
 	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("mutt: %v\n%q", err, out)
-	}
-	if out := p.curl("INBOX", "-X", "FETCH 1 (FLAGS)"); !strings.Contains(out, `\Flagged`) || !strings.Contains(out, `\Seen`) {
-		t.Errorf("mutt left %s", out)
-	}
-	if out := p.curl("", "-X", "STATUS Corbeille (MESSAGES)"); !strings.Contains(out, "MESSAGES 1") {
-		t.Errorf("the copy: %s", out)
+		p.t.Fatalf("mutt: %v\n%q", err, out)
 	}
 }
 

@@ -30,7 +30,13 @@ type reading struct {
 
 func newReading(t *testing.T) *reading {
 	t.Helper()
-	r := &reading{hub: newHub(t, settings{rest: withIMAP, outbound: outboundNowhere})}
+	return newReadingWith(t, "")
+}
+
+// newReadingWith has further sections in its settings.
+func newReadingWith(t *testing.T, rest string) *reading {
+	t.Helper()
+	r := &reading{hub: newHub(t, settings{rest: withIMAP + rest, outbound: outboundNowhere})}
 	r.start()
 	r.where()
 	r.code = r.include(0)
