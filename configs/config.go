@@ -21,6 +21,7 @@ type Config struct {
 	TLS            TLS             `toml:"tls" fr:"Certificats du relais, et à qui il se fie." en:"The hub's certificates, and whom it trusts."`
 	Trust          Trust           `toml:"trust" fr:"Espace de confiance : la liste blanche nationale." en:"Trusted space: the national white list."`
 	Inbound        Inbound         `toml:"inbound" fr:"Réception du courrier des opérateurs (SMTP, RFC 5321)." en:"Mail in, from operators (SMTP, RFC 5321)."`
+	Limits         Limits          `toml:"limits" fr:"Ce qui est examiné d'un message, quel que soit son chemin. Au-delà, le message est pris et transmis entier, mais le relais ne regarde pas plus loin ; une archive qui dépasse est tenue pour illisible." en:"What is looked into of a message, whichever way it comes. Beyond it the message is taken and relayed whole, but the hub looks no further; an archive that exceeds it counts as unreadable."`
 	Submission     Submission      `toml:"submission" fr:"Dépôt de courrier par les comptes du relais (RFC 6409)." en:"Mail submission by accounts of the hub (RFC 6409)."`
 	IMAP           IMAP            `toml:"imap" fr:"Boîte structurée pour les logiciels de messagerie (RFC 9051)." en:"Structured mailbox for mail clients (RFC 9051)."`
 	Accounts       Accounts        `toml:"accounts" fr:"Comptes : connexion à la boîte structurée et au dépôt. Les mots de passe sont gardés sous forme d'empreinte Argon2id (RFC 9106)." en:"Accounts: logging in to the structured mailbox and to submission. Passwords are kept as Argon2id hashes (RFC 9106)."`
@@ -85,7 +86,26 @@ type Inbound struct {
 	HandshakeTimeout      Duration `toml:"handshake_timeout" default:"30s" min:"1s" fr:"Durée d'une négociation TLS." en:"Time for a TLS handshake."`
 	CommandTimeout        Duration `toml:"command_timeout" default:"5m" min:"1s" fr:"Attente d'une commande." en:"Wait for a command."`
 	DataTimeout           Duration `toml:"data_timeout" default:"3m" min:"1s" fr:"Attente de la suite d'un message." en:"Wait for more of a message."`
+	MessageTimeout        Duration `toml:"message_timeout" default:"30m" min:"1s" fr:"Durée d'un message entier." en:"Time for a whole message."`
+	MaxCommands           int      `toml:"max_commands" default:"300" min:"10" fr:"Commandes entre deux messages avant de raccrocher." en:"Commands between two messages before hanging up."`
 	MaxErrors             int      `toml:"max_errors" default:"20" min:"1" fr:"Commandes refusées avant de raccrocher." en:"Refused commands before hanging up."`
+}
+
+// Limits is the section [limits].
+type Limits struct {
+	HeaderBytes    Size `toml:"header_bytes" default:"1MiB" min:"4KiB" max:"16MiB" fr:"Octets gardés de l'en-tête, et de ceux de toutes les parties ensemble." en:"Bytes kept of the header, and of those of all parts together."`
+	HeaderFields   int  `toml:"header_fields" default:"1000" min:"100" max:"100000" fr:"Champs gardés d'un en-tête." en:"Fields kept of one header."`
+	FieldBytes     Size `toml:"field_bytes" default:"64KiB" min:"1KiB" max:"1MiB" fr:"Octets d'un champ." en:"Bytes of one field."`
+	Parts          int  `toml:"parts" default:"1000" min:"10" max:"100000" fr:"Parties d'un message, en tout." en:"Parts of a message, in all."`
+	Depth          int  `toml:"depth" default:"64" min:"4" max:"64" fr:"Parties imbriquées." en:"Nesting of parts."`
+	TextBytes      Size `toml:"text_bytes" default:"256KiB" min:"4KiB" max:"16MiB" fr:"Texte décodé où l'auteur et les indices sont cherchés." en:"Decoded text in which the author and clues are looked for."`
+	Archives       int  `toml:"archives" default:"20" min:"1" max:"1000" fr:"Archives ouvertes." en:"Archives looked into."`
+	ArchiveBytes   Size `toml:"archive_bytes" default:"64MiB" min:"1MiB" max:"1GiB" fr:"Octets d'une archive, tenue en mémoire." en:"Bytes of one archive, held in memory."`
+	ArchiveEntries int  `toml:"archive_entries" default:"1000" min:"10" max:"100000" fr:"Fichiers d'une archive." en:"Files of one archive."`
+	ArchiveRatio   int  `toml:"archive_ratio" default:"200" min:"2" max:"10000" fr:"Octets décompressés pour un octet d'archive." en:"Bytes unpacked for each byte of an archive."`
+	UnpackedBytes  Size `toml:"unpacked_bytes" default:"256MiB" min:"1MiB" max:"4GiB" fr:"Octets décompressés, toutes archives ensemble." en:"Bytes unpacked, of all archives together."`
+	MetadataBytes  Size `toml:"metadata_bytes" default:"2MiB" min:"64KiB" max:"64MiB" fr:"Octets d'un METADATA.XML." en:"Bytes of one METADATA.XML."`
+	CDAHeaderBytes Size `toml:"cda_header_bytes" default:"1MiB" min:"64KiB" max:"64MiB" fr:"Octets lus de l'en-tête d'un document CDA." en:"Bytes read of the header of a CDA document."`
 }
 
 // Submission is the section [submission].

@@ -65,7 +65,11 @@ func TestParse(t *testing.T) {
 			Listen: configs.Listens{{Mode: configs.STARTTLS, Address: "127.0.0.1:2525"}, {Mode: configs.ImplicitTLS, Address: "192.0.2.1:465"}}, RequireClientCert: true,
 			MaxMessageBytes: 25 << 20, MaxConnections: 1000, MaxConnectionsPerPeer: 50, MessagesPerMinute: 600, RcptLimit: 100,
 			LineLimit: 64 << 10, MinRate: 256, HandshakeTimeout: configs.Duration(30 * time.Second), CommandTimeout: configs.Duration(5 * time.Minute),
-			DataTimeout: configs.Duration(3 * time.Minute), MaxErrors: 20,
+			DataTimeout: configs.Duration(3 * time.Minute), MessageTimeout: configs.Duration(30 * time.Minute), MaxCommands: 300, MaxErrors: 20,
+		},
+		Limits: configs.Limits{
+			HeaderBytes: 1 << 20, HeaderFields: 1000, FieldBytes: 64 << 10, Parts: 1000, Depth: 64, TextBytes: 256 << 10, Archives: 20, ArchiveBytes: 64 << 20,
+			ArchiveEntries: 1000, ArchiveRatio: 200, UnpackedBytes: 256 << 20, MetadataBytes: 2 << 20, CDAHeaderBytes: 1 << 20,
 		},
 		Submission: configs.Submission{Listen: configs.Listens{{Mode: configs.STARTTLS, Address: "192.0.2.1:587"}}, MaxConnections: 1000},
 		IMAP: configs.IMAP{

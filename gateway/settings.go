@@ -103,6 +103,7 @@ func (d *daemon) hubOptions() mailbox.Options {
 		},
 		MissingHeader: d.metrics.missingHeaders(), Boxes: boxes, Client: c.Outbound.Route == configs.RouteOperator,
 		Listed: d.guard.Listed, Directory: d.directory, Scanner: d.antivirus.scanner(), Login: d.loginOptions(),
+		Reading: reading(&c.Limits), Archives: archives(&c.Limits),
 		Quota: mailbox.Quota{
 			Size: int64(c.IMAP.Quota), Messages: int64(c.IMAP.QuotaMessages),
 			Folders: c.IMAP.MaxFolders, Subscriptions: c.IMAP.MaxSubscriptions, Copied: c.IMAP.MaxCopied,
@@ -142,7 +143,22 @@ func limits(c *configs.Config) inbound.Limits {
 		MessageBytes: int64(in.MaxMessageBytes), LineBytes: int(in.LineLimit), Connections: in.MaxConnections,
 		ConnectionsPerPeer: in.MaxConnectionsPerPeer, MessagesPerMinute: in.MessagesPerMinute,
 		Recipients: in.RcptLimit, Errors: in.MaxErrors, Handshake: time.Duration(in.HandshakeTimeout),
-		Command: time.Duration(in.CommandTimeout), Read: time.Duration(in.DataTimeout), MinRate: int64(in.MinRate),
+		Command: time.Duration(in.CommandTimeout), Read: time.Duration(in.DataTimeout), MinRate: max(int64(in.MinRate), 1), // a byte a second limits nobody: 0 would be the default
+		Message: time.Duration(in.MessageTimeout), Commands: in.MaxCommands,
+	}
+}
+
+// reading bounds what is looked into of a mail.
+func reading(l *configs.Limits) letter.Limits {
+	return letter.Limits{
+		HeaderBytes: int(l.HeaderBytes), FieldBytes: int(l.FieldBytes), Fields: l.HeaderFields, Depth: l.Depth, Parts: l.Parts, TextBytes: int(l.TextBytes),
+	}
+}
+
+func archives(l *configs.Limits) letter.ArchiveLimits {
+	return letter.ArchiveLimits{
+		Archives: l.Archives, Packed: int64(l.ArchiveBytes), Entries: l.ArchiveEntries, Unpacked: int64(l.UnpackedBytes), Ratio: int64(l.ArchiveRatio),
+		MetadataBytes: int64(l.MetadataBytes), HeaderBytes: int64(l.CDAHeaderBytes),
 	}
 }
 

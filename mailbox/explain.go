@@ -58,7 +58,7 @@ func (h *Hub) hypothetical(ctx context.Context, by Actor, code, from string, mai
 	}
 	// Files on a disk often end lines with LF alone; mail never does.
 	raw = canonical(raw)
-	reading, err := letter.Read(bytes.NewReader(raw), letter.Limits{})
+	reading, err := letter.Read(bytes.NewReader(raw), h.o.Reading)
 	if err != nil {
 		return nil, fmt.Errorf("reading a mail to explain: %w", err)
 	}

@@ -165,7 +165,7 @@ func (h *Hub) openDocument(ctx context.Context, m *store.Message, d *store.Docum
 	if err != nil {
 		return nil, fmt.Errorf("reading an archive of %s: %w", m.ID, err)
 	}
-	return letter.OpenEntry(bytes.NewReader(packed), int64(len(packed)), d.Entry, letter.ArchiveLimits{})
+	return letter.OpenEntry(bytes.NewReader(packed), int64(len(packed)), d.Entry, h.o.Archives)
 }
 
 type joined struct {

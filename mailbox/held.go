@@ -84,7 +84,7 @@ func (h *Hub) reread(ctx context.Context, b store.Blob) (*letter.Reading, error)
 		return nil, err
 	}
 	defer r.Close()
-	return letter.Read(r, letter.Limits{})
+	return letter.Read(r, h.o.Reading)
 }
 
 // indexEncoding writes indexes. The zone of a date is kept: a mail is of the day

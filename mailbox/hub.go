@@ -69,9 +69,12 @@ type Options struct {
 	Login LoginOptions
 	// Quota bounds the private folders of each account.
 	Quota Quota
-	Log   *slog.Logger
-	Now   func() time.Time // default time.Now
-	Rand  io.Reader        // default crypto/rand
+	// Reading and Archives bound what is looked into of a mail; zero: defaults.
+	Reading  letter.Limits
+	Archives letter.ArchiveLimits
+	Log      *slog.Logger
+	Now      func() time.Time // default time.Now
+	Rand     io.Reader        // default crypto/rand
 	// Instance names this process in leases.
 	Instance string
 	// Keys are those of Store; nil: they cannot be looked at or changed.

@@ -68,7 +68,7 @@ func (h *Hub) receive(ctx context.Context, env Envelope, r io.Reader) (*incoming
 	if err != nil {
 		return nil, fmt.Errorf("starting a message: %w", err)
 	}
-	scanner := letter.NewScanner(letter.Limits{})
+	scanner := letter.NewScanner(h.o.Reading)
 	if err := h.pour(io.MultiWriter(draft, scanner), draft, r); err != nil {
 		draft.Discard()
 		return nil, err
@@ -162,7 +162,7 @@ func (h *Hub) understand(ctx context.Context, in *incoming, open func() (io.Read
 
 	parts := &partReader{open: open}
 	defer parts.close()
-	docs, err := letter.Documents(ctx, in.idx, parts.part, letter.ArchiveLimits{})
+	docs, err := letter.Documents(ctx, in.idx, parts.part, h.o.Archives)
 	switch {
 	case errors.Is(err, letter.ErrUnreadableArchive):
 		in.unreadable = true

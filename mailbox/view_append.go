@@ -66,7 +66,7 @@ func (p *privateAppend) Message(size int64, flags folder.Flags, received time.Ti
 		return fmt.Errorf("starting a message: %w", err)
 	}
 	p.drafts = append(p.drafts, draft)
-	scanner := letter.NewScanner(letter.Limits{})
+	scanner := letter.NewScanner(h.o.Reading)
 	if _, err := io.Copy(io.MultiWriter(draft, scanner), src); err != nil {
 		return fmt.Errorf("receiving a message: %w", err)
 	}
