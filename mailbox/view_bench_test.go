@@ -3,6 +3,7 @@ package mailbox
 import (
 	"context"
 	"fmt"
+	"sync/atomic"
 	"testing"
 
 	"github.com/relais-sante/relais/mailbox/folder"
@@ -103,6 +104,18 @@ func BenchmarkViewOfMany(b *testing.B) {
 			n := 0
 			if err := f.Each(ctx, uids, folder.Fields, func(uint32, *folder.Shown) error { n++; return nil }); err != nil || n != len(uids) {
 				b.Fatal(n, err)
+			}
+		}
+		b.ReportMetric(float64(b.N*len(uids))/b.Elapsed().Seconds(), "messages/s")
+	})
+	b.Run("look at fields", func(b *testing.B) {
+		f, t := open()
+		uids := uidsOf(t)[:10_000]
+		for b.Loop() {
+			var n atomic.Int64
+			err := f.Look(ctx, uids, folder.Fields, func(uint32, *folder.Shown, folder.Content) error { n.Add(1); return nil })
+			if err != nil || n.Load() != int64(len(uids)) {
+				b.Fatal(n.Load(), err)
 			}
 		}
 		b.ReportMetric(float64(b.N*len(uids))/b.Elapsed().Seconds(), "messages/s")
