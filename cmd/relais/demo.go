@@ -67,7 +67,7 @@ func (c *cli) play(ctx context.Context, o demo.Options, stay bool) error {
 	}
 	if stay {
 		defer stage.Close()
-		if err := stage.Invite(); err != nil {
+		if err := stage.Invite(ctx); err != nil {
 			return err
 		}
 		<-ctx.Done()

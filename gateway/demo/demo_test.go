@@ -204,13 +204,16 @@ func tampered(t *testing.T, s *Stage) {
 // stays sends the sample as the invitation says, and finds it at a box as a
 // file.
 func stays(t *testing.T, s *Stage, out *output) {
-	if err := s.Invite(); err != nil {
+	if err := s.Invite(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	for _, want := range []string{s.dir, s.pathway.Address, "relais thread show " + s.pathway.ID, "curl --url smtp://" + s.hub.inbound, "IMAP"} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("the invitation does not say %q", want)
 		}
+	}
+	if _, command, _ := strings.Cut(out.String(), "imaps://"); !strings.HasPrefix(command, "localhost:") {
+		t.Error("the invitation does not say where to read")
 	}
 	raw, err := os.ReadFile(filepath.Join(s.dir, sampleName))
 	if err != nil {

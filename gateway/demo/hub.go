@@ -32,6 +32,8 @@ type hub struct {
 	data    string // its data folder
 	socket  string // of the admin API
 	inbound string // where it takes mail, host:port
+	mail    string // where accounts read, host:port
+	send    string // where accounts send, host:port
 	cancel  context.CancelFunc
 	over    chan error
 	journal io.Closer
@@ -64,6 +66,11 @@ white_list = %q
 [inbound]
 listen = ["starttls://127.0.0.1:0"]
 require_client_cert = true
+[submission]
+listen = ["tls://127.0.0.1:0"]
+[imap]
+listen = ["tls://127.0.0.1:0"]
+password = "on"
 [outbound]
 route = "mx"
 resolver = %q
@@ -164,7 +171,7 @@ func (h *hub) start(ctx context.Context, config *configs.Config, s *Stage) error
 	}()
 	select {
 	case st := <-ready:
-		h.inbound = st.Listeners.Inbound[0]
+		h.inbound, h.mail, h.send = st.Listeners.Inbound[0], st.Listeners.IMAP[0], st.Listeners.Submission[0]
 		return nil
 	case err := <-h.over:
 		h.over <- err // for stop

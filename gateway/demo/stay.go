@@ -1,10 +1,13 @@
 package demo
 
 import (
+	"context"
 	"fmt"
 	"net"
 	"os"
 	"path/filepath"
+
+	"github.com/relais-sante/relais/mailbox"
 )
 
 // Names in the folder, for those who try.
@@ -15,7 +18,7 @@ const (
 
 // Invite tells what to try while everything stays up, and from then on what
 // arrives. The stage must keep boxes as files.
-func (s *Stage) Invite() error {
+func (s *Stage) Invite(ctx context.Context) error {
 	if err := s.sample(filepath.Join(s.dir, sampleName)); err != nil {
 		return err
 	}
@@ -43,9 +46,33 @@ func (s *Stage) Invite() error {
 		port, home.name, home.name, home.host(), boxDoctor, s.pathway.Address))
 	s.tell.paragraph("demo.stay-read", map[string]any{"dir": boxesName})
 	s.tell.command("mutt -f " + filepath.Join(boxesName, boxWard))
-	s.tell.paragraph("demo.stay-imap", nil)
+	if err := s.inviteToRead(ctx); err != nil {
+		return err
+	}
 	s.tell.free()
 	s.tell.staying.Store(true)
+	return nil
+}
+
+// inviteToRead tells how the doctor opens the pathway in a mail client.
+func (s *Stage) inviteToRead(ctx context.Context) error {
+	account, err := s.client.CreateAccount(ctx, nobody, mailbox.AccountRequest{Mailbox: boxDoctor})
+	if err != nil {
+		return err
+	}
+	_, imap, err := net.SplitHostPort(s.hub.mail)
+	if err != nil {
+		return err
+	}
+	_, submission, err := net.SplitHostPort(s.hub.send)
+	if err != nil {
+		return err
+	}
+	s.tell.paragraph("demo.stay-imap", map[string]any{
+		"doctor": doctor.name, "imap": imap, "submission": submission, "username": account.Username, "password": account.Password,
+	})
+	s.tell.command(fmt.Sprintf("curl --cacert hub/tls/ca.pem --user %s:%s imaps://localhost:%s/", account.Username, account.Password, imap))
+	s.tell.paragraph("demo.stay-then", nil)
 	return nil
 }
 
