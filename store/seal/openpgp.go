@@ -8,7 +8,6 @@ import (
 	"io"
 	"time"
 
-	"github.com/ProtonMail/go-crypto/openpgp/aes/keywrap"
 	pgped25519 "github.com/ProtonMail/go-crypto/openpgp/ed25519"
 	"github.com/ProtonMail/go-crypto/openpgp/packet"
 	pgp "github.com/ProtonMail/go-crypto/openpgp/v2"
@@ -38,7 +37,6 @@ type SessionKey [keySize]byte
 type recipient struct {
 	private     *x25519.PrivateKey
 	fingerprint []byte
-	agreements  agreements
 }
 
 // recipient derives the owner's subkey once and keeps it.
@@ -68,8 +66,7 @@ func (e *key) subkey() (*packet.PrivateKey, error) {
 }
 
 // Wrap wraps a session key to o: a PKESK packet, version 6 (RFC 9580, 5.1.2 and
-// 5.1.6). It costs two scalar multiplications, where messages follow each other
-// closely next to nothing (see [agreements]).
+// 5.1.6). It costs two scalar multiplications.
 func (k *Keys) Wrap(o store.Owner, session *SessionKey) ([]byte, error) {
 	e, err := k.get(o)
 	if err != nil {
@@ -79,7 +76,7 @@ func (k *Keys) Wrap(o store.Owner, session *SessionKey) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	ephemeral, wrapped, err := k.wrap(to, session)
+	ephemeral, wrapped, err := x25519.Encrypt(k.random, &to.private.PublicKey, session[:])
 	if err != nil {
 		return nil, fmt.Errorf("wrapping a session key: %w", err)
 	}
@@ -90,18 +87,6 @@ func (k *Keys) Wrap(o store.Owner, session *SessionKey) ([]byte, error) {
 	b = append(b, ephemeral...)
 	b = append(b, byte(len(wrapped)))
 	return append(b, wrapped...), nil
-}
-
-func (k *Keys) wrap(to *recipient, session *SessionKey) (ephemeral, wrapped []byte, err error) {
-	a, shared, err := to.agreements.forWrapping(to, k.now(), k.random)
-	switch {
-	case err != nil:
-		return nil, nil, err
-	case !shared:
-		return x25519.Encrypt(k.random, &to.private.PublicKey, session[:])
-	}
-	wrapped, err = keywrap.Wrap(a.key[:], session[:])
-	return a.ephemeral[:], wrapped, err
 }
 
 // Unwrap opens what [Keys.Wrap] made: [store.ErrCorrupt] if it is not for o.
@@ -119,12 +104,7 @@ func (k *Keys) Unwrap(o store.Owner, pkesk []byte) (*SessionKey, error) {
 		return nil, fmt.Errorf("unwrapping a session key: %w", store.ErrCorrupt)
 	}
 	ephemeral, wrapped := pkesk[fields:fields+x25519.KeySize], pkesk[pkeskSize-esk:]
-	var clear []byte
-	if a, known := to.agreements.forOpening(ephemeral); known {
-		clear, err = keywrap.Unwrap(a.key[:], wrapped)
-	} else {
-		clear, err = x25519.Decrypt(to.private, ephemeral, wrapped)
-	}
+	clear, err := x25519.Decrypt(to.private, ephemeral, wrapped)
 	if err != nil || len(clear) != keySize {
 		return nil, fmt.Errorf("unwrapping a session key: %w", store.ErrCorrupt)
 	}

@@ -27,8 +27,6 @@
 //   - Messages are OpenPGP SEIPDv2 (RFC 9580, 5.13.2) with AES-256-GCM in chunks
 //     of 64 KiB under a session key of their own, so that the bytes can be read
 //     by standard tools once the owner's key is exported.
-//   - Session keys of messages that come to one owner within a minute, at most
-//     256, may be wrapped with one ephemeral key (see agree.go).
 //   - A reader releases no byte before the chunk it is in was authenticated, and
 //     no byte of the last chunk before the end and the length were.
 package seal
