@@ -126,6 +126,13 @@ func (b *bucket) Get(key []byte) []byte {
 		if e, ok := b.find(lv.active, key); ok {
 			return e.row
 		}
+	}
+	return b.below(key)
+}
+
+// below gives what the row is without the active level.
+func (b *bucket) below(key []byte) []byte {
+	if lv := b.v.over; lv != nil {
 		if e, ok := b.find(lv.frozen, key); ok {
 			return e.row
 		}

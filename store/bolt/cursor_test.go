@@ -2,6 +2,8 @@ package bolt
 
 import (
 	"bytes"
+	"fmt"
+	"maps"
 	"path/filepath"
 	"slices"
 	"testing"
@@ -201,4 +203,141 @@ func (l *layered) goOn(t *rapid.T, c *cursor, at string) {
 		}
 		last = k
 	}
+}
+
+// What commits write and delete is seen as in a plain map, whichever of them fail
+// and are undone, and whenever a level is frozen and comes to be in the index; and
+// nothing is left in the levels of what came and went in the active one. Replay of
+// what they logged gives the same.
+func TestLevelsLikeAMap(t *testing.T) {
+	db, err := bolt.Open(filepath.Join(t.TempDir(), "x.db"), 0o600, &bolt.Options{NoSync: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	name := bucketDue
+	rapid.Check(t, func(t *rapid.T) {
+		if err := db.Update(func(btx *bolt.Tx) error {
+			if btx.Bucket(name) != nil {
+				if err := btx.DeleteBucket(name); err != nil {
+					return err
+				}
+			}
+			_, err := btx.CreateBucket(name)
+			return err
+		}); err != nil {
+			t.Fatal(err)
+		}
+		var (
+			active, frozen = newLevel(), (*level)(nil)
+			plain          = map[string]string{}
+			lower          = map[string]bool{} // what the index or the frozen level has
+			log            = newLevel()
+			turn           uint64
+		)
+		for range rapid.IntRange(1, 20).Draw(t, "steps") {
+			switch what := rapid.SampledFrom([]string{"commit", "commit", "commit", "fail", "freeze", "flush"}).Draw(t, "what"); what {
+			case "freeze":
+				if frozen == nil {
+					frozen, active = active, newLevel()
+					lower = map[string]bool{}
+					for k := range plain {
+						lower[k] = true
+					}
+				}
+			case "flush":
+				if frozen == nil {
+					continue
+				}
+				if err := db.Update(func(btx *bolt.Tx) error {
+					var err error
+					frozen.rows.Scan(func(e *entry) bool {
+						if _, key, _ := splitPlace(e.key); e.row == nil {
+							err = btx.Bucket(name).Delete(key)
+						} else {
+							err = btx.Bucket(name).Put(key, e.row)
+						}
+						return err == nil
+					})
+					return err
+				}); err != nil {
+					t.Fatal(err)
+				}
+				frozen = nil
+			default:
+				turn++
+				then := maps.Clone(plain)
+				before := active.copied() // as a reader has it
+				rows := before.rows.Items()
+				if err := db.View(func(btx *bolt.Tx) error {
+					w := &tx{g: new(group), turn: turn}
+					w.tx, w.over, w.writes = btx, &levels{active: active, frozen: frozen}, true
+					for range rapid.IntRange(1, 8).Draw(t, "rows") {
+						k := anyKey.Draw(t, "key")
+						if rapid.Bool().Draw(t, "put") {
+							row := fmt.Sprint(k, turn, len(w.log))
+							if err := w.putRaw(name, []byte(k), []byte(row)); err != nil {
+								return err
+							}
+							then[k] = row
+						} else {
+							if err := w.drop(name, []byte(k)); err != nil {
+								return err
+							}
+							delete(then, k)
+						}
+					}
+					if what == "fail" {
+						w.undo()
+						return nil
+					}
+					plain = then
+					for _, c := range w.log {
+						log.set(&entry{key: c.is.key, row: c.is.row})
+					}
+					return nil
+				}); err != nil {
+					t.Fatal(err)
+				}
+				if !slices.Equal(before.rows.Items(), rows) {
+					t.Fatal("a reader's copy of the level was changed")
+				}
+			}
+			bytes := 0
+			active.rows.Scan(func(e *entry) bool {
+				bytes += e.size()
+				if e.row == nil && frozen == nil && !lower[string(e.key[1:])] {
+					t.Fatalf("a deletion of %q lies in the level for nothing", e.key[1:])
+				}
+				return true
+			})
+			if bytes != active.bytes {
+				t.Fatalf("the level says it has %d bytes, not %d", active.bytes, bytes)
+			}
+			if err := db.View(func(btx *bolt.Tx) error {
+				v := &view{tx: btx, over: &levels{active: active, frozen: frozen}}
+				seen := map[string]string{}
+				c := v.bucket(name).Cursor()
+				for k, row := c.First(); k != nil; k, row = c.Next() {
+					seen[string(k)] = string(row)
+				}
+				if !maps.Equal(seen, plain) {
+					t.Fatalf("there is %q, want %q", seen, plain)
+				}
+				return nil
+			}); err != nil {
+				t.Fatal(err)
+			}
+			replayed := map[string]string{}
+			log.rows.Scan(func(e *entry) bool {
+				if e.row != nil {
+					replayed[string(e.key[1:])] = string(e.row)
+				}
+				return true
+			})
+			if !maps.Equal(replayed, plain) {
+				t.Fatalf("the log tells %q, want %q", replayed, plain)
+			}
+		}
+	})
 }

@@ -140,7 +140,7 @@ func (s *Store) freeze() {
 	s.levelsMu.Lock()
 	defer s.levelsMu.Unlock()
 	lv := *s.levels.Load()
-	if lv.active.empty() || lv.frozen != nil {
+	if !lv.active.used || lv.frozen != nil {
 		return
 	}
 	lv.frozen, lv.until, lv.active = lv.active, lv.state, newLevel()
@@ -164,7 +164,7 @@ func (s *Store) flushLocked(ctx context.Context, at func()) error {
 		if err := s.writeFrozen(); err != nil || frozen {
 			return err
 		}
-		if at == nil && s.levels.Load().active.empty() {
+		if at == nil && !s.levels.Load().active.used {
 			return nil
 		}
 		if err := s.takeTurn(ctx); err != nil {

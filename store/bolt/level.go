@@ -16,6 +16,7 @@ type entry struct {
 	key  []byte // place of the bucket, then the key there
 	row  []byte // nil: deleted
 	turn uint64 // of the Commit that wrote it
+	at   int    // where that has it in its log
 }
 
 // level is an ordered set of rows.
@@ -23,6 +24,7 @@ type level struct {
 	rows    *btree.BTreeG[*entry]
 	bytes   int    // about what the rows take
 	version uint64 // changes with every change of the order
+	used    bool   // something was written, though it may be gone again
 }
 
 // levelDegree makes nodes of half a kilobyte: what a group changes is copied.
@@ -33,7 +35,7 @@ func newLevel() *level {
 }
 
 // copied gives what the level holds now, whatever becomes of it.
-func (l *level) copied() *level { return &level{rows: l.rows.Copy(), bytes: l.bytes} }
+func (l *level) copied() *level { return &level{rows: l.rows.Copy(), bytes: l.bytes, used: l.used} }
 
 func (l *level) empty() bool { return l == nil || l.rows.Len() == 0 }
 
@@ -45,6 +47,7 @@ func (e *entry) size() int { return len(e.key) + len(e.row) + entryCost }
 // set puts an entry in and gives the one that was there.
 func (l *level) set(e *entry) *entry {
 	l.version++
+	l.used = true
 	l.bytes += e.size()
 	old, was := l.rows.Set(e)
 	if !was {
@@ -60,6 +63,11 @@ func (l *level) unset(e, old *entry) {
 		l.set(old)
 		return
 	}
+	l.remove(e)
+}
+
+// remove takes an entry out.
+func (l *level) remove(e *entry) {
 	l.version++
 	if have, was := l.rows.Delete(e); was {
 		l.bytes -= have.size()

@@ -84,7 +84,7 @@ func (s *Store) cutTail() error {
 	if err == nil {
 		defer f.Close()
 		var fi os.FileInfo
-		if fi, err = f.Stat(); err == nil && (fi.Size() > s.state.End || !s.levels.Load().active.empty()) {
+		if fi, err = f.Stat(); err == nil && (fi.Size() > s.state.End || s.levels.Load().active.used) {
 			if err = s.o.files.Truncate(f, s.state.End); err == nil {
 				err = s.o.files.Sync(f)
 			}

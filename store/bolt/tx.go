@@ -15,7 +15,7 @@ type tx struct {
 	state state
 	turn  uint64
 
-	log     []change // rows as they were, each once, in order of writing
+	log     []change // rows as they were, in order of writing
 	derived bool     // what is written can be made again, and is not logged
 	restore []func() // callers' records as they were
 	parts   [][]byte // for the segment
@@ -55,11 +55,11 @@ func (t *tx) putRaw(bucket, key, value []byte) error {
 
 func (t *tx) drop(bucket, key []byte) error {
 	b := t.bucket(bucket)
-	if b.Get(key) == nil {
+	if t.g != nil {
+		t.unset(b, key)
 		return nil
 	}
-	if t.g != nil {
-		t.set(b, key, nil)
+	if b.Get(key) == nil {
 		return nil
 	}
 	if err := b.base.Delete(key); err != nil {
@@ -70,14 +70,43 @@ func (t *tx) drop(bucket, key []byte) error {
 
 // set writes a row into the level.
 func (t *tx) set(b *bucket, key, row []byte) {
-	l := t.over.active
-	if have, ok := b.find(l, key); ok && have.turn == t.turn {
-		l.bytes += len(row) - len(have.row)
-		have.row = row // nobody else has seen it
+	e := &entry{key: joined(b.place, key), row: row, turn: t.turn}
+	t.note(e, t.over.active.set(e))
+}
+
+// note logs an entry and what was there before. What this Commit itself had put
+// there is not logged any more: nobody else has seen it.
+func (t *tx) note(e, was *entry) {
+	if was != nil && was.turn == t.turn {
+		e.at = was.at
+		c := &t.log[e.at]
+		c.is, c.derived = e, c.derived && t.derived
 		return
 	}
-	e := &entry{key: joined(b.place, key), row: row, turn: t.turn}
-	t.log = append(t.log, change{e, l.set(e), t.derived})
+	e.at = len(t.log)
+	t.log = append(t.log, change{e, was, t.derived})
+}
+
+// unset deletes a row. Where neither the frozen level nor the index has it, now
+// or later, nothing need be left in the active one that says so: otherwise what
+// comes and goes, as queued items do, would lie in the way of all who look for
+// the next until the index is up to date.
+func (t *tx) unset(b *bucket, key []byte) {
+	l := t.over.active
+	have, is := b.find(l, key)
+	if is && have.row == nil {
+		return
+	}
+	below := b.below(key) != nil
+	if !is && !below {
+		return
+	}
+	if below {
+		t.set(b, key, nil)
+		return
+	}
+	l.remove(have)
+	t.note(&entry{key: have.key, turn: t.turn}, have)
 }
 
 // undo leaves nothing of this Commit in the level.
