@@ -195,6 +195,9 @@ func (h *Hub) file(ctx context.Context, pl *plan, in *incoming) (Receipt, error)
 		if err := h.put(tx, copies); err != nil {
 			return err
 		}
+		if err := h.markOwn(tx, pl, in); err != nil {
+			return err
+		}
 		if err := h.followVersions(tx, pl.pathway, m); err != nil {
 			return err
 		}

@@ -12,10 +12,25 @@ import (
 
 // Pages: made of all there is, or of the last one and what is new.
 
-// extend makes a page of the last one and new messages. It gives up if one of
-// them does not belong at the end.
-func (r *Reader) extend(t *tables, k viewOf, sources []source, state folder.State, b basis) bool {
+// extend makes a page of the last one and new messages, some of them marked. It
+// gives up if one of them does not belong at the end, or an old one was marked.
+func (r *Reader) extend(ctx context.Context, t *tables, k viewOf, sources []source, state folder.State, b basis) (done bool, err error) {
 	old := t.page
+	if old.basis.marks != b.marks {
+		changed, err := r.marked(ctx, k, old.basis.marks)
+		if err != nil {
+			return false, err
+		}
+		for i := range changed {
+			m := r.h.shelves.find(changed[i].Pathway, changed[i].Message)
+			if m == nil {
+				return false, nil
+			}
+			if uid, _, in := k.place(m, r.a.Mailbox); in && uid < old.UIDNext {
+				return false, nil
+			}
+		}
+	}
 	p := &page{basis: b, of: old.of}
 	p.Table = folder.Table{State: old.State, Rows: old.Rows, Keywords: old.Keywords}
 	p.UIDNext, p.HighestModSeq = max(old.UIDNext, state.UIDNext), max(old.HighestModSeq, state.HighestModSeq)
@@ -28,27 +43,40 @@ func (r *Reader) extend(t *tables, k viewOf, sources []source, state folder.Stat
 				continue
 			}
 			if n := len(p.Rows); n > 0 && p.Rows[n-1].UID >= row.UID {
-				return false
+				return false, nil
 			}
 			p.add(row, it.m)
+			p.learn(row.Flags.Keywords)
 			delta.Added = append(delta.Added, row.UID)
 		}
 	}
 	t.turn(p, &delta)
-	return true
+	return true, nil
+}
+
+// marked lists the marks set since a modseq that may be of messages in the
+// folder.
+func (r *Reader) marked(ctx context.Context, k viewOf, since uint64) (changed []store.ReaderMark, err error) {
+	err = r.h.view(ctx, func(v store.View) error {
+		changed, err = v.MarkChanges(r.a.ID, since)
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("reading marks: %w", err)
+	}
+	if k.code != "" { // the UIDs of a rubric are its own, not another pathway's
+		changed = slices.DeleteFunc(changed, func(m store.ReaderMark) bool { return m.Pathway != k.code })
+	}
+	return changed, nil
 }
 
 // remark makes a page of the last one where only flags have changed. It gives up
 // when something was hidden or comes back.
 func (r *Reader) remark(ctx context.Context, t *tables, k viewOf, state folder.State, b basis) (done bool, err error) {
 	old := t.page
-	var changed []store.ReaderMark
-	err = r.h.view(ctx, func(v store.View) error {
-		changed, err = v.MarkChanges(r.a.ID, old.basis.marks)
-		return err
-	})
+	changed, err := r.marked(ctx, k, old.basis.marks)
 	if err != nil {
-		return false, fmt.Errorf("reading marks: %w", err)
+		return false, err
 	}
 	p := &page{basis: b, of: old.of}
 	p.Table = folder.Table{State: old.State, Rows: slices.Clone(old.Rows), Keywords: old.Keywords}
@@ -76,16 +104,21 @@ func (r *Reader) remark(ctx context.Context, t *tables, k viewOf, state folder.S
 		row.ModSeq = max(modseq, mark.ModSeq)
 		row.Flags = folder.Flags{System: folder.SystemFlag(mark.System), Keywords: mark.Keywords}
 		p.count(row)
-		for _, w := range mark.Keywords {
-			if !slices.Contains(p.Keywords, w) {
-				p.Keywords = append(slices.Clip(p.Keywords), w)
-			}
-		}
+		p.learn(mark.Keywords)
 		delta.Changed = append(delta.Changed, uid)
 	}
 	slices.Sort(delta.Changed)
 	t.turn(p, &delta)
 	return true, nil
+}
+
+// learn adds keywords to those in use.
+func (p *page) learn(words []string) {
+	for _, w := range words {
+		if !slices.Contains(p.Keywords, w) {
+			p.Keywords = append(slices.Clip(p.Keywords), w)
+		}
+	}
 }
 
 func (p *page) uncount(row *folder.Row) {

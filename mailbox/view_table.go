@@ -155,10 +155,12 @@ func (r *Reader) sharedPage(ctx context.Context, k viewOf) (*tables, error) {
 	case t.page == nil:
 	case t.page.basis.same(&b):
 		return t, nil
-	case t.page.basis.onlyGrew(&b) && r.extend(t, k, sources, state, b):
-		return t, nil
 	case t.page.basis.onlyMarked(&b):
 		if done, err := r.remark(ctx, t, k, state, b); done || err != nil {
+			return t, err
+		}
+	case t.page.basis.onlyGrew(&b):
+		if done, err := r.extend(ctx, t, k, sources, state, b); done || err != nil {
 			return t, err
 		}
 	}
@@ -199,9 +201,9 @@ func (a *basis) onlyMarked(b *basis) bool {
 	})
 }
 
-// onlyGrew reports whether b differs from a in new messages alone.
+// onlyGrew reports whether b differs from a in new messages, and marks, alone.
 func (a *basis) onlyGrew(b *basis) bool {
-	return a.marks == b.marks && a.day == b.day && slices.EqualFunc(a.sources, b.sources, func(x, y sourceState) bool {
+	return a.day == b.day && slices.EqualFunc(a.sources, b.sources, func(x, y sourceState) bool {
 		grown := x.items <= y.items
 		x.items, x.highest = y.items, y.highest
 		return x == y && grown
