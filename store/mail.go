@@ -259,6 +259,8 @@ type Delivery struct {
 	Operator string  `cbor:"34,keyasint,omitempty"`
 	// Answer is what the box's software or people said of the copy in a receipt.
 	Answer *Answer `cbor:"35,keyasint,omitempty"`
+	// Order is its place among the copies of its message; the engine's.
+	Order uint64 `cbor:"36,keyasint,omitempty"`
 }
 
 // Answer is what a receipt (RFC 8098) said of a copy.

@@ -138,9 +138,18 @@ type placed struct {
 	state   store.DeliveryState
 	pathway store.PathwayCode
 	rfcID   string
+	order   uint64
 }
 
-func placeOf(d *store.Delivery) placed { return placed{d.ID, d.State, d.Pathway, d.RFCID} }
+func placeOf(d *store.Delivery) placed {
+	return placed{d.ID, d.State, d.Pathway, d.RFCID, d.Order}
+}
+
+// deliveryKey is the key of the row by which a message finds one of its
+// deliveries.
+func (v *view) deliveryKey(d *store.Delivery) []byte {
+	return v.threadKey(d.Pathway, 'd', v.messageHash(d.Message), u64(d.Order))
+}
 
 // Delivery implements [store.View]. What is read is often written next: where it
 // stood is remembered.
@@ -166,6 +175,10 @@ func (t *tx) putDelivery(d *store.Delivery) error {
 		old = placeOf(stored)
 	}
 	t.delivery = placed{}
+	d.Order = old.order
+	if fresh && d.Pathway != "" && d.Message != "" {
+		d.Order = t.next()
+	}
 	owner := hubOwner
 	if d.Pathway != "" {
 		owner = pathwayOwner(d.Pathway)
@@ -188,8 +201,7 @@ func (t *tx) putDelivery(d *store.Delivery) error {
 		return nil
 	}
 	if fresh {
-		key := t.threadKey(d.Pathway, 'd', t.messageHash(d.Message), u64(t.next()))
-		if err := t.putRaw(bucketThreads, key, append([]byte{clearVersion}, d.ID...)); err != nil {
+		if err := t.putRaw(bucketThreads, t.deliveryKey(d), append([]byte{clearVersion}, d.ID...)); err != nil {
 			return err
 		}
 	}

@@ -42,9 +42,12 @@ type verifier struct {
 	damaged map[spot]bool // records that do not fit, not yet reported
 	flawed  map[string]bool
 	keyed   map[string]map[store.MessageID]bool // by key: see hasKey
-	done    int64
-	total   int64
-	rested  time.Time
+	// Records of living pathways, and the look-ups that lead to them.
+	messages, located, copies, listed int
+
+	done   int64
+	total  int64
+	rested time.Time
 }
 
 // spot is where a record lies.

@@ -26,7 +26,7 @@ func (c *verifier) rows() error {
 		string(bucketHeld):       c.heldRow,
 		string(bucketHeldIndex):  c.heldIndexRow,
 		string(bucketHeldOf):     func(k, row []byte) error { return c.leadsTo(bucketHeld, k[min(len(k), handleSize):], row) },
-		string(bucketHeldPrints): func(_, row []byte) error { return c.leadsTo(bucketHeld, row[min(len(row), 1):], nil) },
+		string(bucketHeldPrints): func(_, row []byte) error { return c.names(bucketHeld, row) },
 		string(bucketItems):      c.itemRow,
 		string(bucketDue):        c.dueRow,
 		string(bucketLeases):     func(k, row []byte) error { return c.leadsTo(bucketItems, k, row) },
@@ -68,12 +68,17 @@ func (c *verifier) rows() error {
 			}
 			switch err := check(k, row); {
 			case err == nil:
-			case store.Gone(err):
+			case store.Gone(err) && !errors.Is(err, misfit):
 				c.out.Erased++
 			default:
 				c.flaw(store.FlawRecord, indexName, -1, id(k))
 			}
 		}
+	}
+	// Each record has its look-up, see messageRow and deliveryRow: as many
+	// look-ups as records are of nothing else.
+	if c.located != c.messages || c.listed != c.copies {
+		c.flaw(store.FlawRecord, indexName, -1, "")
 	}
 	return nil
 }
@@ -98,6 +103,14 @@ func (c *verifier) leadsTo(bucket, key, row []byte) error {
 		return misfit
 	}
 	return c.there(bucket, key)
+}
+
+// names checks a row that holds, in clear, nothing but the key of a record.
+func (c *verifier) names(bucket, row []byte) error {
+	if len(row) < 2 || row[0] != clearVersion {
+		return misfit
+	}
+	return c.there(bucket, row[1:])
 }
 
 func (c *verifier) takenRow(_, row []byte) error {
@@ -206,7 +219,8 @@ func (c *verifier) threadRow(k, row []byte) error {
 			c.v.open(bucketThreads, k, pathwayOwner(code), row, new([]byte)),
 			c.there(bucketThreads, append(clone(k[:len(k)-1]), endMessage)))
 	case 'd':
-		return c.there(bucketDeliveries, row[min(1, len(row)):])
+		c.listed++
+		return c.names(bucketDeliveries, row)
 	case 'f':
 		b, err := c.v.s.keys.OpenRow(nil, pathwayOwner(code), string(bucketThreads), k, row)
 		if err == nil && len(b) < 8 {
@@ -219,7 +233,7 @@ func (c *verifier) threadRow(k, row []byte) error {
 	case 'r':
 		return c.v.open(bucketThreads, k, pathwayOwner(code), row, new(store.RubricState))
 	case kindUpdated:
-		return c.there(bucketLocated, row[min(1, len(row)):])
+		return c.names(bucketLocated, row)
 	case 'w':
 		return c.leadsTo(bucketDeliveries, rest, row)
 	case 'v':
@@ -232,6 +246,7 @@ func (c *verifier) threadRow(k, row []byte) error {
 }
 
 func (c *verifier) messageRow(code store.PathwayCode, k, row []byte) error {
+	c.messages++
 	m := new(store.Message)
 	if err := c.v.open(bucketThreads, k, pathwayOwner(code), row, m); err != nil {
 		return err
@@ -239,7 +254,7 @@ func (c *verifier) messageRow(code store.PathwayCode, k, row []byte) error {
 	c.blob(m.Blob, string(m.ID))
 	seq := k[handleSize+1 : handleSize+1+8]
 	located := c.v.bucket(bucketLocated).Get([]byte(m.ID))
-	if m.Pathway != code || m.Seq != binary.BigEndian.Uint64(seq) || len(located) < 1 || !bytes.Equal(located[1:], joined(k[:handleSize], seq)) {
+	if m.Pathway != code || m.Seq != binary.BigEndian.Uint64(seq) || !bytes.Equal(located, joined([]byte{clearVersion}, k[:handleSize], seq)) {
 		return misfit
 	}
 	for _, f := range m.Filings {
@@ -258,8 +273,8 @@ func (c *verifier) messageRow(code store.PathwayCode, k, row []byte) error {
 		}
 	}
 	if m.Fingerprint != ([32]byte{}) {
-		if err := c.there(bucketPrints, c.v.lookup("fingerprint", string(m.Fingerprint[:]))); err != nil {
-			return err
+		if _, err := c.v.Duplicate(m.Fingerprint); err != nil {
+			return errors.Join(err, misfit)
 		}
 	}
 	return c.there(bucketThreads, c.v.indexKey(code, seq))
@@ -303,11 +318,18 @@ func (c *verifier) knownAs(rfc string, id store.MessageID, box store.Address) er
 }
 
 func (c *verifier) locatedRow(_, row []byte) error {
-	if len(row) != 1+handleSize+8 {
+	if len(row) != 1+handleSize+8 || row[0] != clearVersion {
 		return misfit
 	}
 	handle, seq := row[1:1+handleSize], row[1+handleSize:]
-	return c.there(bucketThreads, joined(handle, []byte{kindThread}, seq, []byte{endMessage}))
+	if err := c.there(bucketThreads, joined(handle, []byte{kindThread}, seq, []byte{endMessage})); err != nil {
+		return err
+	}
+	if _, ok := c.v.pathwayOf(handle); !ok {
+		return store.ErrErased
+	}
+	c.located++
+	return nil
 }
 
 // refRow is a look-up that leads to a message.
@@ -332,22 +354,20 @@ func (c *verifier) deliveryRow(k, row []byte) error {
 			return misfit
 		}
 	}
-	if d.Pathway == "" || d.Message == "" {
+	if d.Pathway == "" {
 		return nil
 	}
-	if liveness(d.State) != 0 {
-		if err := c.there(bucketThreads, c.v.threadKey(d.Pathway, 'w', k)); err != nil {
-			return err
-		}
+	if (c.v.bucket(bucketThreads).Get(c.v.threadKey(d.Pathway, 'w', k)) != nil) != (liveness(d.State) != 0) {
+		return misfit
 	}
-	prefix := c.v.threadKey(d.Pathway, 'd', c.v.messageHash(d.Message))
-	cur := c.v.bucket(bucketThreads).Cursor()
-	for dk, row := cur.Seek(prefix); hasPrefix(dk, prefix); dk, row = cur.Next() {
-		if bytes.Equal(row[min(1, len(row)):], k) {
-			return c.knownAs(d.RFCID, d.Message, d.Mailbox)
-		}
+	if d.Message == "" {
+		return nil
 	}
-	return misfit
+	c.copies++
+	if !bytes.Equal(c.v.bucket(bucketThreads).Get(c.v.deliveryKey(d)), append([]byte{clearVersion}, k...)) {
+		return misfit
+	}
+	return c.knownAs(d.RFCID, d.Message, d.Mailbox)
 }
 
 func (c *verifier) liveRow(k, row []byte) error {
@@ -428,7 +448,10 @@ func (c *verifier) readerRow(k, row []byte) error {
 		}
 		return nil
 	case kindMarkLog:
-		return c.there(bucketReaders, joined(k[:handleSize], []byte{kindMark}, row[min(1, len(row)):]))
+		if len(row) < 1 || row[0] != clearVersion {
+			return misfit
+		}
+		return c.there(bucketReaders, joined(k[:handleSize], []byte{kindMark}, row[1:]))
 	case kindEntry:
 		record = new(store.Entry)
 	case kindFolder:
