@@ -257,10 +257,12 @@ func (d *daemon) run(ctx context.Context) error {
 }
 
 // served names the room an error came from. A room that ends because it was
-// told to has no error.
+// told to has no error, be it before its listeners had come to serve.
 func (d *daemon) served(room journal.Word, err error) error {
-	if err == nil || errors.Is(err, context.Canceled) || errors.Is(err, net.ErrClosed) {
-		return nil
+	for _, told := range []error{nil, context.Canceled, net.ErrClosed, inbound.ErrStopped, imap.ErrStopped} {
+		if errors.Is(err, told) {
+			return nil
+		}
 	}
 	d.log.Error("a part of the hub failed", "part", room, "error", err)
 	return fmt.Errorf("%s: %w", string(room), err)
