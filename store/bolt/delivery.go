@@ -174,11 +174,16 @@ func (t *tx) putDelivery(d *store.Delivery) error {
 		}
 		old = placeOf(stored)
 	}
-	t.delivery = placed{}
 	d.Order = old.order
 	if fresh && d.Pathway != "" && d.Message != "" {
 		d.Order = t.next()
 	}
+	return t.writeDelivery(d, old, fresh)
+}
+
+// writeDelivery writes a delivery with its order, and the rows beside it.
+func (t *tx) writeDelivery(d *store.Delivery, old placed, fresh bool) error {
+	t.delivery = placed{}
 	owner := hubOwner
 	if d.Pathway != "" {
 		owner = pathwayOwner(d.Pathway)

@@ -464,7 +464,8 @@ func (c *salvager) delivery(t *tx, k, row []byte) error {
 	if err := t.tx.Bucket(bucketDeliveries).Delete(k); err != nil {
 		return err
 	}
-	return t.putDelivery(d)
+	t.state.Number = max(t.state.Number, d.Order)
+	return t.writeDelivery(d, placed{state: store.Sent}, true)
 }
 
 func (c *salvager) held(t *tx, k, row []byte) error {
