@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/relais-sante/relais/mailbox"
@@ -29,7 +30,8 @@ type ledger struct {
 	metrics *metrics
 	in      chan mailbox.Result
 	done    chan struct{}
-	// nudge tells Run that something was recorded: it may be due again.
+	// nudge tells Run that something was recorded that was not sent: it may be due
+	// again.
 	nudge chan struct{}
 }
 
@@ -57,11 +59,13 @@ func (l *ledger) run(ctx context.Context) {
 			batch, more = l.gather(batch, wait.C)
 		}
 		l.write(ctx, batch)
-		clear(batch)
-		select {
-		case l.nudge <- struct{}{}:
-		default:
+		if slices.ContainsFunc(batch, func(r mailbox.Result) bool { return r.Outcome.Kind != mailbox.OutcomeSent }) {
+			select {
+			case l.nudge <- struct{}{}:
+			default:
+			}
 		}
+		clear(batch)
 	}
 }
 

@@ -142,12 +142,15 @@ func (r *Relay) round(ctx, hard context.Context) time.Duration {
 			r.over <- l
 		}()
 	}
+	if len(due) > 0 {
+		// What is due already either runs or waits for its peer; that it is first
+		// in line must not hide what becomes due after it.
+		return min(wait, rest)
+	}
 	next, err := r.o.Hub.NextDue(ctx)
 	if err != nil || next.IsZero() {
 		return wait
 	}
-	// What is due already either runs or waits for its peer; that it is first
-	// in line must not hide what becomes due after it.
 	if ahead := next.Sub(now); ahead > 0 {
 		return min(wait, ahead)
 	}

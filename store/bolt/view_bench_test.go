@@ -86,3 +86,14 @@ func BenchmarkLayers(b *testing.B) {
 		})
 	}
 }
+
+// BenchmarkView is what a View costs before it looks at anything.
+func BenchmarkView(b *testing.B) {
+	s := newPlace(b).mustOpen(nil)
+	b.ReportAllocs()
+	for b.Loop() {
+		if err := s.View(bg, func(store.View) error { return nil }); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
