@@ -61,10 +61,17 @@ var byNumber = func() (list [numBuckets][]byte) {
 	return list
 }()
 
+var places = func() (list [numBuckets][]byte) {
+	for i := range list {
+		list[i] = []byte{byte(i)}
+	}
+	return list
+}()
+
 // bucketPlace is what the keys of a bucket begin with in a level.
 func bucketPlace(name []byte) []byte {
 	if n, ok := numbers[string(name)]; ok {
-		return []byte{n}
+		return places[n]
 	}
 	generation, err := strconv.ParseUint(strings.TrimPrefix(string(name), lookupsPrefix), 10, 32)
 	if err != nil {
@@ -89,8 +96,10 @@ func splitPlace(key []byte) (bucket, rest []byte, ok bool) {
 // bucket is one bucket as a reader sees it: the index under the levels.
 type bucket struct {
 	v     *view
+	name  []byte
 	place []byte
-	base  *bolt.Bucket // nil: the index has none
+	base  *bolt.Bucket // see index
+	asked bool
 }
 
 // bucket finds a bucket, which may be empty.
@@ -99,14 +108,20 @@ func (v *view) bucket(name []byte) *bucket {
 	if b := v.buckets[n]; b != nil && n != 0 {
 		return b
 	}
-	b := &bucket{v: v, place: bucketPlace(name)}
-	if v.tx != nil {
-		b.base = v.tx.Bucket(name)
-	}
+	b := &bucket{v: v, name: name, place: bucketPlace(name)}
 	if n != 0 {
 		v.buckets[n] = b
 	}
 	return b
+}
+
+// index gives the bucket in the index, nil if that has none. What is found or
+// written in the levels need not ask for it.
+func (b *bucket) index() *bolt.Bucket {
+	if !b.asked && b.v.tx != nil {
+		b.asked, b.base = true, b.v.tx.Bucket(b.name)
+	}
+	return b.base
 }
 
 // find finds a row in one level.
@@ -137,11 +152,11 @@ func (b *bucket) below(key []byte) []byte {
 			return e.row
 		}
 	}
-	if b.base == nil {
-		return nil
+	if base := b.index(); base != nil {
+		return base.Get(key)
 	}
-	return b.base.Get(key)
+	return nil
 }
 
 // missing tells a bucket that the index should have and has not.
-func (b *bucket) missing() bool { return b.base == nil }
+func (b *bucket) missing() bool { return b.index() == nil }

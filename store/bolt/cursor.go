@@ -33,8 +33,8 @@ type layer struct {
 // Cursor goes through the bucket.
 func (b *bucket) Cursor() *cursor {
 	c := &cursor{b: b}
-	if b.base != nil {
-		c.base = b.base.Cursor()
+	if base := b.index(); base != nil {
+		c.base = base.Cursor()
 	}
 	if lv := b.v.over; lv != nil {
 		for i, l := range [...]*level{lv.active, lv.frozen} {

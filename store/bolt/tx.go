@@ -62,7 +62,7 @@ func (t *tx) drop(bucket, key []byte) error {
 	if b.Get(key) == nil {
 		return nil
 	}
-	if err := b.base.Delete(key); err != nil {
+	if err := b.index().Delete(key); err != nil {
 		return fmt.Errorf("deleting a row of %s: %w", bucket, err)
 	}
 	return nil
@@ -82,6 +82,9 @@ func (t *tx) note(e, was *entry) {
 		c := &t.log[e.at]
 		c.is, c.derived = e, c.derived && t.derived
 		return
+	}
+	if t.log == nil {
+		t.log = make([]change, 0, 16)
 	}
 	e.at = len(t.log)
 	t.log = append(t.log, change{e, was, t.derived})
