@@ -193,7 +193,7 @@ func (r *Reader) writeSheet(ctx context.Context, s *source) (raw []byte, changed
 	say(texts.ID("sheet.status-"+string(p.Status)), nil)
 	say("sheet.write", map[string]any{"address": address, "tag": tag})
 	if p.Phone != "" {
-		say("sheet.phone", map[string]any{"phone": p.Phone})
+		say("sheet.phone", map[string]any{"phone": unbroken(p.Phone)})
 	}
 	b.WriteString("\n")
 	r.sheetTeam(&b, s)
@@ -220,6 +220,18 @@ func (r *Reader) writeSheet(ctx context.Context, s *source) (raw []byte, changed
 		return nil, changed, fmt.Errorf("writing a relay sheet: %w", err)
 	}
 	return raw, changed, nil
+}
+
+// unbroken keeps a telephone number on one line: no-break spaces part its groups.
+func unbroken(phone string) string {
+	b := []rune(phone)
+	digit := func(r rune) bool { return r >= '0' && r <= '9' }
+	for i := 1; i+1 < len(b); i++ {
+		if b[i] == ' ' && digit(b[i-1]) && digit(b[i+1]) {
+			b[i] = '\u00a0'
+		}
+	}
+	return string(b)
 }
 
 func sheetDate(l texts.Locale, iso string) string {
@@ -251,7 +263,7 @@ func (r *Reader) sheetTeam(b *strings.Builder, s *source) {
 		}
 		line += " : " + r.h.shownBox(m.Mailbox)
 		if m.Phone != "" {
-			line += ", " + texts.T(l, "sheet.member-phone", map[string]any{"phone": m.Phone})
+			line += ", " + texts.T(l, "sheet.member-phone", map[string]any{"phone": unbroken(m.Phone)})
 		}
 		b.WriteString(line)
 		if !mayAct(s.p, s.prog, m, now).ok {

@@ -569,7 +569,7 @@ func TestRelaySheet(t *testing.T) {
 		return string(text)
 	}
 	text := read(f, uid)
-	for _, want := range []string{"Anne Roux", "cabinet@idel.test", "roux@chu.test, t=C3=A9l. 02 00 00 00 09", "Bilan", string(h.child) + "@" + testDomain} {
+	for _, want := range []string{"Anne Roux", "cabinet@idel.test", "roux@chu.test, t=C3=A9l. 02=C2=A000=C2=A000=C2=A000=C2=A009", "Bilan", string(h.child) + "@" + testDomain} {
 		if !strings.Contains(text, want) {
 			t.Errorf("%q is missing in\n%s", want, text)
 		}
