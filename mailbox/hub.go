@@ -128,6 +128,7 @@ type Hub struct {
 	sessions sessions
 	shelves  shelves
 	desks    desks
+	slabs    slabs
 	openings openings
 }
 

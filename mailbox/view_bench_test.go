@@ -108,6 +108,18 @@ func BenchmarkViewOfMany(b *testing.B) {
 		}
 		b.ReportMetric(float64(b.N*len(uids))/b.Elapsed().Seconds(), "messages/s")
 	})
+	b.Run("look at envelopes", func(b *testing.B) {
+		f, t := open()
+		uids := uidsOf(t)[:10_000]
+		for b.Loop() {
+			var n atomic.Int64
+			err := f.Look(ctx, uids, folder.Envelope, func(uint32, *folder.Shown, folder.Content) error { n.Add(1); return nil })
+			if err != nil || n.Load() != int64(len(uids)) {
+				b.Fatal(n.Load(), err)
+			}
+		}
+		b.ReportMetric(float64(b.N*len(uids))/b.Elapsed().Seconds(), "messages/s")
+	})
 	b.Run("look at fields", func(b *testing.B) {
 		f, t := open()
 		uids := uidsOf(t)[:10_000]

@@ -47,6 +47,11 @@ type readables struct {
 	run     []readable // messages of one pathway, or mails, that follow each other
 	seqs    []uint64
 	mails   []store.MailID
+
+	// known fills in what is packed of some messages, learnt is called when they
+	// were taken; nil: neither is asked for.
+	known  func(run []readable)
+	learnt func(run []readable)
 }
 
 // readable is a message that may be read now.
@@ -56,6 +61,8 @@ type readable struct {
 	s     *source
 	mail  store.MailID // or private
 	saved int64        // 0: when it was received
+
+	packed string // its envelope, if that is at hand: then nothing is read of it
 }
 
 // together reports whether b is read in one go with a.
@@ -128,6 +135,32 @@ func (e *readables) end(v store.View) error {
 	if len(run) == 0 {
 		return nil
 	}
+	if e.known == nil {
+		return e.read(v, run)
+	}
+	e.known(run)
+	defer e.learnt(run)
+	for len(run) > 0 {
+		n := 0
+		for n < len(run) && run[n].packed == "" {
+			n++
+		}
+		var err error
+		if n > 0 {
+			err = e.read(v, run[:n])
+		} else {
+			n, err = 1, e.take(v, &run[0], nil)
+		}
+		if err != nil {
+			return err
+		}
+		run = run[n:]
+	}
+	return nil
+}
+
+// read reads the indexes of messages that follow each other.
+func (e *readables) read(v store.View, run []readable) error {
 	if run[0].mail != "" {
 		e.mails = e.mails[:0]
 		for i := range run {
@@ -151,19 +184,24 @@ type each struct {
 	stopped error            // what fn returned
 	listed  []*store.Message // of pathways, for their traces
 
-	lined  letter.Shown // the line of the pathway of the run
-	of     *source      // that pathway
-	stored letter.Index // as received
-	index  letter.Index
-	shown  folder.Shown
-	refs   []string
-	root   string // of a conversation, and its name
-	thread string
+	lined   letter.Shown // the line of the pathway of the run
+	of      *source      // that pathway
+	stored  letter.Index // as received
+	index   letter.Index
+	shown   folder.Shown
+	refs    []string
+	packing []byte
+	root    string // of a conversation, and its name
+	thread  string
 }
 
 func (o *opened) each(depth folder.Depth, fn func(uid uint32, m *folder.Shown) error) *each {
 	e := &each{depth: depth, fn: fn}
 	e.o, e.take, e.sheet = o, e.show, e.showSheet
+	if depth == folder.Envelope {
+		s := &slabUse{h: o.r.h, account: o.r.a.ID}
+		e.known, e.learnt = s.known, s.learnt
+	}
 	return e
 }
 
@@ -177,11 +215,11 @@ func (e *each) show(_ store.View, one *readable, stored []byte) error {
 			return err
 		}
 	case one.mail != "":
-		if err := decodeFields(stored, x); err != nil {
+		if err := e.fields(one, stored, x); err != nil {
 			return err
 		}
 	default:
-		if err := decodeFields(stored, &e.stored); err != nil {
+		if err := e.fields(one, stored, &e.stored); err != nil {
 			return err
 		}
 		if e.of != one.s {
@@ -205,6 +243,20 @@ func (e *each) show(_ store.View, one *readable, stored []byte) error {
 	e.shown = messageShown(one, x, e.thread, e.refs)
 	e.listed = append(e.listed, m)
 	return e.tell(one.uid)
+}
+
+// fields gives the header fields of a message, and packs those of its envelope
+// where they are asked for.
+func (e *each) fields(one *readable, stored []byte, x *letter.Index) error {
+	if one.packed != "" {
+		unpackEnvelope(one.packed, x)
+		return nil
+	}
+	err := decodeFields(stored, x)
+	if err == nil && e.depth == folder.Envelope {
+		one.packed = packEnvelope(&e.packing, x)
+	}
+	return err
 }
 
 func (e *each) showSheet(uid uint32) (err error) {

@@ -101,7 +101,7 @@ func (l *looking) work() {
 			return
 		}
 		var err error
-		if l.depth == folder.Fields {
+		if l.depth != folder.Whole {
 			err = l.fields(batch)
 		} else {
 			err = l.contents(batch)
@@ -124,7 +124,7 @@ func (l *looking) stop(err error) {
 
 // fields looks at the header fields of a batch.
 func (l *looking) fields(batch []uint32) error {
-	e := l.o.each(folder.Fields, func(uid uint32, m *folder.Shown) error { return l.fn(uid, m, nil) })
+	e := l.o.each(l.depth, func(uid uint32, m *folder.Shown) error { return l.fn(uid, m, nil) })
 	err := l.o.r.h.view(l.ctx, func(v store.View) error { return e.batch(v, batch) })
 	l.mu.Lock()
 	l.reads.listed = append(l.reads.listed, e.listed...)

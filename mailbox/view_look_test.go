@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"strings"
 	"sync"
 	"testing"
@@ -72,6 +73,11 @@ func TestLookGivesWhatIsShown(t *testing.T) {
 		asked := append([]uint32{1 << 30}, uids...) // one that is not there
 		shown := looksThrough(t, f, asked, folder.Whole)
 		listed := looksThrough(t, f, asked, folder.Fields)
+		for range 2 { // from the store, then from the slab
+			if named := looksThrough(t, f, asked, folder.Envelope); !maps.Equal(named, listed) {
+				t.Errorf("of %s envelopes say %d messages, fields %d: %.300v", name, len(named), len(listed), named)
+			}
+		}
 		if len(shown) != len(uids) || len(listed) != len(uids) {
 			t.Errorf("of %s %d and %d messages were looked at, want %d", name, len(shown), len(listed), len(uids))
 		}

@@ -133,6 +133,7 @@ func (r *Reader) privatePage(ctx context.Context, id store.FolderID) (*tables, e
 		if errors.Is(err, folder.ErrNone) {
 			delete(r.desk.tables, privateKey(id))
 			delete(r.desk.private, id)
+			r.h.slabs.forget(accountSlab(r.a.ID))
 		}
 		return nil, err
 	}
@@ -248,6 +249,7 @@ func (r *Reader) apply(v store.View, id store.FolderID, now *privatePage, change
 				gone = map[uint32]bool{}
 			}
 			gone[c.UID] = true
+			r.h.slabs.remove(accountSlab(r.a.ID), string(now.allKept[i].mail))
 			continue
 		}
 		e, err := v.Entry(r.a.ID, id, c.UID)

@@ -116,6 +116,9 @@ func (s *shelf) size() int {
 // was opened to be sent.
 func (h *Hub) forgetReading(codes []store.PathwayCode) {
 	h.openings.forget(codes)
+	for _, code := range codes {
+		h.slabs.forget(pathwaySlab(code))
+	}
 	h.shelves.mu.Lock()
 	for _, code := range codes {
 		if s := h.shelves.m[code]; s != nil {

@@ -59,6 +59,12 @@ const (
 )
 
 // Store keeps the hub's records and messages.
+// Skipper is a reader that passes by bytes without reading what lies between.
+type Skipper interface {
+	// Skip passes by the next n bytes. To skip past the end is ErrCorrupt.
+	Skip(n int64) error
+}
+
 type Store interface {
 	// View runs fn on a consistent snapshot.
 	View(ctx context.Context, fn func(View) error) error
@@ -81,7 +87,8 @@ type Store interface {
 
 	// Open reads a message back, from its first byte, authenticating each
 	// chunk before it is released. A fault in the middle means the bytes so
-	// far must not be taken for the whole (drop the connection).
+	// far must not be taken for the whole (drop the connection). What it gives
+	// may be a [Skipper].
 	Open(ctx context.Context, b Blob) (io.ReadCloser, error)
 
 	// NewKey makes and stores the key that o's rows and messages are sealed

@@ -69,7 +69,7 @@ func (f *fetching) depth() folder.Depth {
 			return folder.Whole
 		}
 	}
-	return folder.Fields
+	return folder.Envelope
 }
 
 func (c *conn) doFetch(p *parser) reply    { return c.fetchCommand(p, false) }

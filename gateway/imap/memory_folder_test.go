@@ -181,8 +181,11 @@ func (f *memoryFolder) Each(_ context.Context, uids []uint32, depth folder.Depth
 	for _, m := range found {
 		f.read++
 		x := m.index
-		if depth == folder.Fields {
+		if depth != folder.Whole {
 			x = &letter.Index{Size: x.Size, Fields: x.Fields}
+		}
+		if depth == folder.Envelope {
+			x.Fields = slices.DeleteFunc(slices.Clone(x.Fields), func(f letter.Field) bool { return !folder.InEnvelope(f.Name) })
 		}
 		shown = folder.Shown{Index: x, Saved: m.saved, ID: x.Envelope.MessageID, References: x.Envelope.References}
 		if len(shown.References) == 0 && len(x.Envelope.InReplyTo) > 0 {
@@ -201,7 +204,7 @@ func (f *memoryFolder) Look(ctx context.Context, uids []uint32, depth folder.Dep
 	var all []func() error
 	err := f.Each(ctx, uids, depth, func(uid uint32, m *folder.Shown) error {
 		shown := *m
-		if depth == folder.Fields {
+		if depth != folder.Whole {
 			all = append(all, func() error { return fn(uid, &shown, nil) })
 			return nil
 		}

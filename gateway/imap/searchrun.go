@@ -127,6 +127,7 @@ func (k *searchKey) onDay(day int64) truth {
 
 // depth is how much of an index the leaves ask for.
 func (q *query) depth() folder.Depth {
+	depth := folder.Envelope
 	for _, k := range q.leaves {
 		switch k.op {
 		case opSent, opText, opBody:
@@ -136,9 +137,12 @@ func (q *query) depth() folder.Depth {
 			case "from", "to", "cc", "bcc": // the addresses too
 				return folder.Whole
 			}
+			if !folder.InEnvelope(k.field) {
+				depth = folder.Fields
+			}
 		}
 	}
-	return folder.Fields
+	return depth
 }
 
 // byIndex fills in what the index tells. scratch holds what is folded.

@@ -25,6 +25,7 @@ package folder
 import (
 	"context"
 	"io"
+	"strings"
 	"time"
 
 	"github.com/relais-sante/relais/mailbox/letter"
@@ -228,11 +229,33 @@ type Depth uint8
 
 // Depths.
 const (
+	// Envelope: of Shown.Index only Size, and at least the Fields that are
+	// [InEnvelope]; their Start and End, and how their names are written, are
+	// not said. It costs least.
+	Envelope Depth = iota
 	// Fields: of Shown.Index only Size and Fields, which cost little.
-	Fields Depth = iota
+	Fields
 	// Whole: all of it.
 	Whole
 )
+
+// EnvelopeFields are the header fields that an ENVELOPE is made of
+// (RFC 9051 §7.5.2), at most 255.
+var EnvelopeFields = [...]string{"Date", "Subject", "From", "Sender", "Reply-To", "To", "Cc", "Bcc", "In-Reply-To", "Message-ID"}
+
+// InEnvelope reports whether a header field of that name is one of
+// [EnvelopeFields].
+func InEnvelope(name string) bool { return EnvelopeField(name) >= 0 }
+
+// EnvelopeField gives the place of a name among [EnvelopeFields]; -1: it is none.
+func EnvelopeField(name string) int {
+	for i, f := range EnvelopeFields {
+		if len(f) == len(name) && strings.EqualFold(f, name) {
+			return i
+		}
+	}
+	return -1
+}
 
 // Copied says where messages went.
 type Copied struct {

@@ -15,6 +15,7 @@ import (
 // comes as it is.
 type Reader struct {
 	src    io.ReaderAt
+	begin  int64 // of the chunks
 	at     int64 // of the next sealed byte
 	end    int64 // of the chunks; the final tag follows
 	aead   cipher.AEAD
@@ -46,7 +47,7 @@ func NewReader(src io.ReaderAt, off, length, size int64, session *SessionKey) (*
 		return nil, fmt.Errorf("opening a sealed message: %w", store.ErrCorrupt)
 	}
 	r := &Reader{
-		src: src, at: off + bodyHead, end: off + length - tagSize,
+		src: src, begin: off + bodyHead, at: off + bodyHead, end: off + length - tagSize,
 		size: size, header: literalHead,
 	}
 	var err error
@@ -93,6 +94,36 @@ func (r *Reader) Read(p []byte) (int, error) {
 		return 0, nil
 	}
 	return 0, r.err
+}
+
+// Skip passes by the next n clear bytes. Chunks that lie between are neither
+// read nor authenticated; what is read behind them is, in its place, and the
+// length of the whole with the last one as ever.
+func (r *Reader) Skip(n int64) error {
+	if r.err != nil {
+		return r.err
+	}
+	to := r.given + n
+	if n < 0 || to > r.size {
+		return fmt.Errorf("skipping in a sealed message: %w", store.ErrCorrupt)
+	}
+	frame := (to + literalHead) / frameSize
+	at := 1 + frame*(1+frameSize) // of that frame among the clear bytes of the packet
+	if chunk := at / chunkSize; chunk > 0 && uint64(chunk) >= r.index {
+		r.at = r.begin + chunk*(chunkSize+tagSize)
+		r.index, r.inner = uint64(chunk), uint64(chunk*chunkSize)
+		r.opened, r.header, r.frame, r.last = true, 0, 0, false
+		r.given = frame*frameSize - literalHead
+		if r.err = r.chunk(); r.err != nil {
+			return r.err
+		}
+		r.clear = r.clear[at%chunkSize:]
+	}
+	_, err := io.CopyN(io.Discard, r, to-r.given)
+	if err == io.EOF {
+		err = fmt.Errorf("skipping in a sealed message: %w", store.ErrCorrupt)
+	}
+	return err
 }
 
 // chunk authenticates the next chunk; the last only together with the end.
