@@ -19,7 +19,6 @@ type privatePage struct {
 	all     []folder.Row // whether or not they may be seen now
 	allKept []kept       // row by row
 	refs    int          // of them, references
-	at      uint64       // modseq of the folder
 }
 
 // kept is what a row of a private folder stands for.

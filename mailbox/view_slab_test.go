@@ -133,3 +133,43 @@ func TestPackedEnvelopeIsTheSame(t *testing.T) {
 		}
 	}
 }
+
+// TestPrivateRowsAreNotReadAgain: where nothing changed in a private folder
+// since its table was made, what its rows stand for is known from it.
+func TestPrivateRowsAreNotReadAgain(t *testing.T) {
+	h := newHouse(t)
+	r := h.reads("roux@chu.test", "")
+	a, err := r.Append(t.Context(), "Brouillons")
+	if err != nil {
+		t.Fatal(err)
+	}
+	mail := "Subject: Note\r\n\r\n"
+	if err := a.Message(int64(len(mail)), folder.Flags{}, time.Time{}, strings.NewReader(mail)); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := a.Commit(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	f, table := openFolder(t, r, "Brouillons")
+	stands := func() (yes bool) {
+		err := h.view(t.Context(), func(v store.View) error {
+			var in entries
+			err := in.begin(f.(*opened), v)
+			yes = in.stands
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return yes
+	}
+	if !stands() {
+		t.Error("rows are read again though nothing changed")
+	}
+	if _, _, err := f.SetFlags(t.Context(), uidsOf(table), folder.AddFlags, folder.Flags{System: folder.Seen}, nil); err != nil {
+		t.Fatal(err)
+	}
+	if stands() {
+		t.Error("rows are taken from an old table")
+	}
+}
