@@ -69,7 +69,9 @@ func (f *fetching) depth() folder.Depth {
 			return folder.Whole
 		}
 	}
-	return folder.Envelope
+	// A client lists a folder once: keeping its envelopes for another time costs
+	// more than reading them does, and takes their place from what is searched.
+	return folder.Fields
 }
 
 func (c *conn) doFetch(p *parser) reply    { return c.fetchCommand(p, false) }
