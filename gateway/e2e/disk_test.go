@@ -176,25 +176,23 @@ func (h *hub) login(user, password string) string {
 	}
 }
 
-// A file system that is full: mail is put off, status says so, and the hub goes on
-// by itself once there is room. Nothing acknowledged is lost.
+// A file system that is full: mail is put off, status says so, what was taken can be
+// read, and the hub goes on by itself once there is room. Nothing acknowledged is lost.
 func TestFullFileSystem(t *testing.T) {
 	h, l, d := ladenOn(t, "-Urm", `mount -t tmpfs -o size=48m tmpfs "$data"`)
 	l.during(func() {
 		d.must(`head -c 200M /dev/zero > "$data/filler" 2>/dev/null; test -s "$data/filler"`)
 		l.until("452")
 	})
-	d.must(`head -c 200M /dev/zero > "$data/rest" 2>/dev/null; test -s "$data/rest"`) // what the load gave back
+	d.must(`head -c 200M /dev/zero > "$data/rest" 2>/dev/null || true`) // what the load gave back, if anything
 	l.until("452")
 	h.warns("place")
 	want := l.acked()
 	if len(want) == 0 {
 		t.Fatal("nothing was acknowledged before")
 	}
-	// Whoever reads leaves a trace: where none can be kept nothing is shown.
-	if _, err := h.try("thread", "show", l.codes[0]); err == nil || !strings.Contains(err.Error(), "plus de place") {
-		t.Errorf("what cannot be traced: %v", err)
-	}
+	// Whoever reads leaves a trace: there is room set aside for those.
+	h.run("thread", "show", l.codes[0])
 	d.must(`rm "$data/filler" "$data/rest"`)
 	if err := l.one(); err != nil {
 		t.Errorf("after room came back: %v", err)

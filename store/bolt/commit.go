@@ -304,6 +304,15 @@ func (s *Store) stop(err error) {
 	s.fault.CompareAndSwap(nil, &err)
 }
 
+// noted gives the fault of a draft's write: a full disk that only large messages
+// met is one all the same.
+func (s *Store) noted(err error) error {
+	if noRoom(err) {
+		s.noteFull(err)
+	}
+	return fault(err)
+}
+
 func (s *Store) noteFull(err error) {
 	if !s.full.Swap(true) {
 		s.log.Error("store full", "err", fault(err))

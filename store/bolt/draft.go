@@ -128,7 +128,7 @@ func (d *draft) spill() error {
 	f, err := d.s.o.files.OpenFile(d.s.segs.path(name), os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		d.s.segs.drafting(name, false)
-		return fmt.Errorf("beginning a large segment: %w", fault(err))
+		return fmt.Errorf("beginning a large segment: %w", d.s.noted(err))
 	}
 	d.mu.Lock()
 	d.large, d.name = f, name
@@ -148,7 +148,7 @@ func (d *draft) spill() error {
 
 func (d *draft) append(p []byte) error {
 	if _, err := d.s.o.files.WriteAt(d.large, p, d.written); err != nil {
-		return fmt.Errorf("writing a large segment: %w", fault(err))
+		return fmt.Errorf("writing a large segment: %w", d.s.noted(err))
 	}
 	d.written += int64(len(p))
 	return nil
@@ -177,7 +177,7 @@ func (d *draft) Finish() error {
 	}
 	if d.large != nil {
 		if err := d.settle(); err != nil {
-			return fmt.Errorf("making a large segment durable: %w", fault(err))
+			return fmt.Errorf("making a large segment durable: %w", d.s.noted(err))
 		}
 	}
 	d.mu.Lock()
