@@ -95,11 +95,15 @@ func TestSlabsAreBounded(t *testing.T) {
 		s.known(one, runOf(1, 1))
 		time.Sleep(slabLinger * 3 / 4)
 		synctest.Wait()
+		s.mu.Lock()
 		if s.held == 0 {
 			t.Error("dropped while it was asked")
 		}
+		s.mu.Unlock()
 		time.Sleep(slabLinger)
 		synctest.Wait()
+		s.mu.Lock()
+		defer s.mu.Unlock()
 		if s.held != 0 || s.m[one] != nil {
 			t.Errorf("%d bytes at hand long after", s.held)
 		}

@@ -75,6 +75,7 @@ func TestNoted(t *testing.T) {
 		t.Fatal(err)
 	}
 	r.Body.Close()
+	s.Close() // what it served is over
 	if journal.Panics() != before+1 || strings.Contains(log.String(), "Jeanne") || !strings.Contains(log.String(), "panic recovered") {
 		t.Errorf("%d noted: %s", journal.Panics()-before, log.String())
 	}
