@@ -2,12 +2,16 @@ package gateway
 
 import (
 	"context"
+	"errors"
+	"path/filepath"
 	"time"
 
 	"github.com/relais-sante/relais/configs"
 	"github.com/relais-sante/relais/mailbox"
+	"github.com/relais-sante/relais/store"
 	"github.com/relais-sante/relais/store/backup"
 	"github.com/relais-sante/relais/store/bolt"
+	"github.com/relais-sante/relais/store/seal"
 )
 
 // SalvageReport is what a salvage brought back.
@@ -25,7 +29,7 @@ func Salvage(ctx context.Context, c *configs.Config, from, dir, keystore string,
 	if err := backup.Gather(ctx, from, dir, keystore, progress); err != nil {
 		return nil, err
 	}
-	keys, err := readKeys(c, dir)
+	keys, lost, err := salvageKeys(c, dir)
 	if err != nil {
 		return nil, err
 	}
@@ -36,5 +40,25 @@ func Salvage(ctx context.Context, c *configs.Config, from, dir, keystore string,
 	if err != nil {
 		return nil, err
 	}
+	r.Damaged += int64(lost)
 	return r, backup.Finish(dir, time.Now())
+}
+
+// salvageKeys opens the keystore in a folder; one that is damaged, as far as it can
+// still be read: lost counts the stretches that cannot be.
+func salvageKeys(c *configs.Config, dir string) (keys *seal.Keys, lost int, err error) {
+	keys, err = readKeys(c, dir)
+	if !errors.Is(err, store.ErrCorrupt) {
+		return keys, 0, err
+	}
+	o, err := KeyOptions(c)
+	if err != nil {
+		return nil, 0, err
+	}
+	o.DataDir = filepath.Clean(dir)
+	if lost, err = seal.Salvage(o); err != nil {
+		return nil, lost, err
+	}
+	keys, err = readKeys(c, dir)
+	return keys, lost, err
 }

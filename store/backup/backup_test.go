@@ -234,6 +234,53 @@ func (f *faulty) Read(ctx context.Context, id, name string, offset, length int64
 	return f.Source.Read(ctx, id, name, offset, length)
 }
 
+// TestBackupKeystores: a backup carries the keys that were there and none that were
+// dropped, so its keystore is shorter than the one it was made of. Restored with
+// it, with the hub's own of today or with that of the next epoch, nothing is
+// missing.
+func TestBackupKeystores(t *testing.T) {
+	for _, running := range []bool{true, false} {
+		h, dest := newHouse(t), filepath.Join(t.TempDir(), "dest")
+		h.post("b000001", 3, 100)
+		for i := range 5 {
+			o := store.Owner{Kind: store.OwnedByTriage, ID: fmt.Sprint(i)}
+			if err := errors.Join(h.store.NewKey(bg, o), h.store.DropKey(bg, o)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		h.post("b000002", 3, 100)
+		if !running { // a backup of a hub that stands still
+			h.close()
+			h.open()
+		}
+		h.backup(dest, Options{})
+		h.post("b000003", 3, 100)
+		current := filepath.Join(h.seal.DataDir, "keystore")
+		restored := func(keystore string) {
+			t.Helper()
+			dir := filepath.Join(t.TempDir(), "data")
+			if _, err := Restore(bg, dest, dir, RestoreOptions{Keystore: keystore}); err != nil {
+				t.Fatal(err)
+			}
+			verified(t, h.seal, dir)
+			back := h.at(dir)
+			back.holds("b000001", 3)
+			back.holds("b000002", 3)
+			back.close()
+			verified(t, h.seal, dir)
+		}
+		restored("")
+		restored(current)
+		if _, err := h.keys.Rotate(bg); err != nil {
+			t.Fatal(err)
+		}
+		restored(current)
+		h.close()
+		verified(t, h.seal, h.seal.DataDir)
+		restored(current)
+	}
+}
+
 // Wherever a backup is cut off, what was there stays good, and the next run goes
 // on with what was copied.
 func TestInterruptedBackup(t *testing.T) {

@@ -124,6 +124,10 @@ type state struct {
 	// Line names the history that segments and index belong to; a restored or
 	// salvaged store begins another.
 	Line [16]byte `cbor:"23,keyasint"`
+	// Keys is the number of the last record of the keystore (see [seal.Keys.Number])
+	// that was durable then: the keys that rows are sealed with are among those up
+	// to it.
+	Keys uint64 `cbor:"24,keyasint"`
 
 	heads chainEnds // in a row of their own, see trace_head.go
 }

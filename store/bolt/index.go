@@ -11,6 +11,7 @@ import (
 	berrors "go.etcd.io/bbolt/errors"
 
 	"github.com/relais-sante/relais/store"
+	"github.com/relais-sante/relais/store/seal"
 )
 
 const indexName = "index.db"
@@ -97,7 +98,7 @@ func (s *Store) noteClosed(inOrder bool) {
 	}
 	s.db.NoFreelistSync = false
 	st := *s.levels.Load().state
-	st.Closed = true
+	st.Closed, st.Keys = true, s.keys.Number()
 	err := s.db.Update(func(btx *bolt.Tx) error {
 		t := tx{view: view{s: s, tx: btx}}
 		return t.put(bucketMeta, keyState, hubOwner, &st)
@@ -107,8 +108,17 @@ func (s *Store) noteClosed(inOrder bool) {
 	}
 }
 
-// noteOpen takes back what noteClosed said.
+// lacksKeys tells a keystore that is older than the rows that were sealed with its
+// keys: a copy that was behind, or one that lost its end. The rows of the keys it
+// lacks would pass for erased.
+func (st *state) lacksKeys(k *seal.Keys) bool { return k.Number() < st.Keys }
+
+// noteOpen takes back what noteClosed said. It refuses a keystore that lacks keys:
+// once it went on, nothing would tell that any more.
 func (s *Store) noteOpen() error {
+	if s.state.lacksKeys(s.keys) {
+		return fmt.Errorf("the keystore lacks keys that were made: put its newest copy in place, or salvage: %w", store.ErrCorrupt)
+	}
 	if !s.state.Closed {
 		return nil
 	}

@@ -72,8 +72,10 @@ func appendRow(b []byte, e *entry) []byte {
 }
 
 // appendRecord appends the payload of a commit record: n rows that are encoded
-// already, and the state that comes before the record itself.
+// already, and the state that comes before the record itself. The state learns
+// how far the keystore is: the keys that the rows name are durable.
 func (s *Store) appendRecord(b []byte, n int, rows []byte, st *state) ([]byte, error) {
+	st.Keys = s.keys.Number()
 	from := len(b)
 	b = append(b, cborMap|2, cborUint|1)
 	b = appendHead(b, cborArray, uint64(n))

@@ -571,6 +571,7 @@ func (c *salvager) end(t *tx) error {
 	st.ModSeq += salvageGap
 	st.Arrival += salvageGap
 	st.Lease = uint64(c.s.o.Clock().UnixNano())
+	st.Keys = c.s.keys.Number() // what was sealed with others is gone, and was counted
 	var head headRow
 	if err := t.get(bucketHeads, keyHeads, traceOwner, &head); err == nil {
 		st.Trace = max(st.Trace, head.Trace)

@@ -164,6 +164,9 @@ func (c *verifier) all() error {
 		}
 	}
 	c.out.Sequence = c.state.Seq
+	if c.state.lacksKeys(c.s.keys) {
+		c.flaw(store.FlawKey, "keystore", -1, "")
+	}
 	if err := c.segments(); err != nil {
 		return err
 	}

@@ -169,6 +169,72 @@ func TestVerifyFindsTampering(t *testing.T) {
 	}
 }
 
+// TestVerifyFindsLostKeys: after a crash, where no mark of the keystore says how
+// long it was, the commits do. A start that went on would make the rows of keys
+// that are lost pass for erased.
+func TestVerifyFindsLostKeys(t *testing.T) {
+	p := newPlace(t)
+	s := p.mustOpen(nil)
+	keystore := filepath.Join(p.seal.DataDir, "keystore")
+	ends := []int64{}
+	for i := range 3 {
+		code := store.PathwayCode(fmt.Sprintf("b%06d", i))
+		if err := s.NewKey(bg, pathwayOwner(code)); err != nil {
+			t.Fatal(err)
+		}
+		info, err := os.Stat(keystore)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ends = append(ends, info.Size())
+		if err := post(s, code, fmt.Sprintf("01m%023d", i), []byte("x"), 1); err != nil {
+			t.Fatal(err)
+		}
+	}
+	crashed := map[string][]byte{}
+	for _, f := range p.files() {
+		crashed[f], _ = os.ReadFile(f)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	p.leave()
+	for _, end := range ends {
+		for f, b := range crashed {
+			if err := os.WriteFile(f, b, 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := os.Truncate(keystore, end); err != nil {
+			t.Fatal(err)
+		}
+		whole := end == ends[2]
+		if v := p.verify(); v.OK != whole {
+			t.Errorf("cut at %d of %d: %+v", end, ends[2], v)
+		}
+		s, err := p.open(nil)
+		if whole != (err == nil) || !whole && !errors.Is(err, store.ErrCorrupt) {
+			t.Errorf("a start with a keystore cut at %d of %d: %v", end, ends[2], err)
+		}
+		if err == nil {
+			s.Close()
+		}
+		p.leave()
+	}
+	// What is lost is lost; a salvage goes on with the rest.
+	if err := os.Truncate(keystore, ends[1]); err != nil {
+		t.Fatal(err)
+	}
+	o := p.seal
+	if lost, err := seal.Salvage(o); err != nil || lost != 1 {
+		t.Fatalf("%d stretches lost, %v", lost, err)
+	}
+	if out := p.salvage(); out.Messages != 2 || out.Erased == 0 {
+		t.Errorf("%+v", out)
+	}
+	p.mustOpen(nil)
+}
+
 // edit changes rows of the index of a closed store.
 func (p *place) edit(fn func(*bolt.Tx) error) {
 	p.Helper()

@@ -55,10 +55,10 @@ func (k *Keys) drain() {
 		k.sift(batch)
 		e := k.epoch
 		k.mu.Unlock()
-		n, err := k.writeBatch(e, batch)
+		to, err := k.writeBatch(e, batch)
 		k.mu.Lock()
-		k.settle(batch, n, err)
-		wrote = wrote || n > 0
+		wrote = wrote || to != k.tip
+		k.settle(batch, to, err)
 	}
 	k.writing = false
 	k.idle.Broadcast()
@@ -83,36 +83,44 @@ func (k *Keys) sift(batch []*waiting) {
 	}
 }
 
-// writeBatch makes a batch durable and returns its length.
-func (k *Keys) writeBatch(e *epoch, batch []*waiting) (int, error) {
-	var b []byte
-	var err error
+// writeBatch makes a batch durable and returns the tip that comes of it, which is
+// the one of before if it is not.
+func (k *Keys) writeBatch(e *epoch, batch []*waiting) (tip, error) {
+	var recs []*record
 	for _, w := range batch {
-		if !w.needed {
-			continue
-		}
-		if b, err = e.appendRecord(b, &w.rec, k.end, k.random); err != nil {
-			return 0, err
+		if w.needed {
+			recs = append(recs, &w.rec)
 		}
 	}
-	if len(b) == 0 {
-		return 0, nil
+	if len(recs) == 0 {
+		return k.tip, nil
 	}
-	_, err = k.file.WriteAt(b, k.end)
+	b, to, err := e.appendRecords(nil, recs, k.tip, k.random)
+	if err != nil {
+		return k.tip, err
+	}
+	if k.remains {
+		err = k.file.Truncate(k.tip.end)
+	}
+	if err == nil {
+		_, err = k.file.WriteAt(b, k.tip.end)
+	}
 	if err == nil {
 		err = k.file.Sync()
 	}
 	if err != nil {
-		// What was written of it must not come back at the next start.
-		_ = k.file.Truncate(k.end)
-		return 0, storeFault(err)
+		// What was written of it must not come back at the next start, nor stand
+		// behind what is written next.
+		k.remains = k.file.Truncate(k.tip.end) != nil
+		return k.tip, storeFault(err)
 	}
-	return len(b), nil
+	k.remains = false
+	return to, nil
 }
 
 // settle makes a durable batch visible and wakes who waited for it.
-func (k *Keys) settle(batch []*waiting, n int, err error) {
-	k.end += int64(n)
+func (k *Keys) settle(batch []*waiting, to tip, err error) {
+	k.tip = to
 	for _, w := range batch {
 		w.err = err
 		o := w.rec.owner

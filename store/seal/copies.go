@@ -137,6 +137,9 @@ func (k *Keys) settleAll(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if err := k.marks.note(k.file, k.epoch, k.durable()); err != nil {
+		return fmt.Errorf("marking the end of the keystore: %w", storeFault(err))
+	}
 	var away error
 	for _, dir := range k.o.Copies {
 		if err := ctx.Err(); err != nil {
@@ -159,6 +162,13 @@ func (k *Keys) settleAll(ctx context.Context) error {
 		return away
 	}
 	return k.retire(ctx, used)
+}
+
+// durable is the tip of what is durable now.
+func (k *Keys) durable() tip {
+	k.mu.RLock()
+	defer k.mu.RUnlock()
+	return k.tip
 }
 
 // note remembers how a look at a place ended.

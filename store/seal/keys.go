@@ -3,6 +3,7 @@ package seal
 import (
 	"context"
 	"crypto/cipher"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -35,6 +36,7 @@ type Keys struct {
 	next   *hubSecret // the one it is being changed for, if it is at hand
 	places map[string]*place
 	late   map[string]<-chan error // steps that did not end in time, by place; under upkeep
+	marks  marks                   // of the keystore in use; under upkeep
 	dirty  chan struct{}           // tells Run that the copies lag
 
 	mu      sync.RWMutex
@@ -49,8 +51,9 @@ type Keys struct {
 	broken  error      // no more writing until a restart
 	idle    *sync.Cond // signalled when writing turns false
 	file    *os.File
-	end     int64 // of the durable records
+	tip     tip   // of the durable records
 	torn    int64 // bytes behind them, where they were not cut off
+	remains bool  // of a write that failed lie behind them
 	rows    aeads
 	lookups *hasher // nil until the hub's own secret is there
 	macs    *hasher
@@ -73,6 +76,14 @@ func (k *Keys) Epoch() (uint32, time.Time) {
 	k.mu.RLock()
 	defer k.mu.RUnlock()
 	return k.epoch.number, k.epoch.made
+}
+
+// Number is that of the last durable record of the keystore. It never falls: a
+// keystore with a lower one lacks keys.
+func (k *Keys) Number() uint64 {
+	k.mu.RLock()
+	defer k.mu.RUnlock()
+	return k.tip.number
 }
 
 // NewKey makes a key for o that is durable on return; concurrent calls share
@@ -133,7 +144,7 @@ func (k *Keys) Lingers(o store.Owner) bool {
 	return k.keys[o] != nil || k.dropped[o]
 }
 
-// Close waits for writes and closes the file.
+// Close waits for writes, marks where they ended and closes the file.
 func (k *Keys) Close() error {
 	k.upkeep.Lock()
 	defer k.upkeep.Unlock()
@@ -146,7 +157,24 @@ func (k *Keys) Close() error {
 		return nil
 	}
 	k.closed = true
-	return k.file.Close()
+	return errors.Join(k.markEnd(), k.file.Close())
+}
+
+// markEnd marks in the file that all is durable that was written so far. Under
+// upkeep and mu, while nobody writes.
+func (k *Keys) markEnd() error {
+	if k.o.ReadOnly || k.broken != nil {
+		return nil
+	}
+	was := k.marks
+	err := k.marks.note(k.file, k.epoch, k.tip)
+	if err == nil && k.marks != was {
+		err = k.file.Sync()
+	}
+	if err != nil {
+		return fmt.Errorf("marking the end of the keystore: %w", storeFault(err))
+	}
+	return nil
 }
 
 // get finds an owner's key: [store.ErrErased] if it was dropped,

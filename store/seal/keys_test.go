@@ -140,52 +140,6 @@ func TestConcurrentNewKeys(t *testing.T) {
 	}
 }
 
-func TestTornEndIsCutAndCorruptionIsNot(t *testing.T) {
-	o := testOptions(t)
-	if err := Create(o); err != nil {
-		t.Fatal(err)
-	}
-	k := open(t, o)
-	for _, id := range []string{"a", "b", "c"} {
-		if err := k.NewKey(t.Context(), store.Owner{Kind: store.OwnedByPathway, ID: id}); err != nil {
-			t.Fatal(err)
-		}
-	}
-	k.Close()
-	path := keystorePath(o.DataDir)
-	whole, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	last := len(whole) - recordFixed - keySize - 1
-	write := func(b []byte) {
-		t.Helper()
-		if err := os.WriteFile(path, b, 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	has := func(k *Keys, id string) bool { return k.Has(store.Owner{Kind: store.OwnedByPathway, ID: id}) }
-	for cut := last; cut < len(whole); cut++ {
-		write(whole[:cut])
-		k := open(t, o)
-		if !has(k, "b") || has(k, "c") {
-			t.Fatalf("cut at %d: b %v, c %v", cut, has(k, "b"), has(k, "c"))
-		}
-		k.Close()
-	}
-	for at := storeHead; at < last; at++ {
-		bad := bytes.Clone(whole)
-		bad[at] ^= 0x10
-		write(bad)
-		if k, err := Open(o); !errors.Is(err, store.ErrCorrupt) {
-			if err == nil {
-				k.Close()
-			}
-			t.Fatalf("byte %d changed: got %v, want ErrCorrupt", at, err)
-		}
-	}
-}
-
 func TestOpeningRefuses(t *testing.T) {
 	o := testOptions(t)
 	o.Passphrase = Value("une phrase\n")
@@ -321,22 +275,26 @@ func FuzzEpochFile(f *testing.F) {
 
 func FuzzKeystore(f *testing.F) {
 	e := &epoch{number: 1}
-	var b []byte
+	var recs []*record
 	for _, id := range []string{"a", "bb"} {
-		var err error
-		if b, err = e.appendRecord(b, &record{kind: recordKey, owner: store.Owner{Kind: store.OwnedByTriage, ID: id}}, storeHead, rand.Reader); err != nil {
-			f.Fatal(err)
-		}
+		recs = append(recs, &record{kind: recordKey, owner: store.Owner{Kind: store.OwnedByTriage, ID: id}})
+	}
+	b, _, err := e.encodeKeystore(recs, 7, rand.Reader)
+	if err != nil {
+		f.Fatal(err)
 	}
 	f.Add(b)
 	f.Fuzz(func(t *testing.T, b []byte) {
-		n, _ := e.scanRecords(b, storeHead, func(r *record) {
+		c, err := e.read(b, func(r *record) {
 			if r.owner.ID != "a" && r.owner.ID != "bb" {
 				t.Error("a record was made up")
 			}
 		})
-		if n > len(b) {
+		if c.tip.end > int64(max(len(b), storeHead)) {
 			t.Error("read past the end")
+		}
+		if err == nil && c.tip.number != 7 {
+			t.Errorf("a keystore that ends at %d was taken", c.tip.number)
 		}
 	})
 }

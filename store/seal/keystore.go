@@ -7,14 +7,16 @@ import (
 	"hash/crc32"
 	"io"
 	"os"
+	"slices"
+	"strings"
 	"syscall"
 	"time"
 
 	"github.com/relais-sante/relais/store"
 )
 
-// Keystore, data_dir/keystore, version 1, big endian. It only grows; a new
-// epoch writes a new one beside it and takes its name.
+// Keystore, data_dir/keystore, version 1, big endian. It only grows, but for its
+// marks; a new epoch writes a new one beside it and takes its name.
 //
 //	 8  magic "RELAISKS"
 //	 1  version (1)
@@ -22,6 +24,8 @@ import (
 //	 4  epoch number
 //	16  keystore id, random, the same over all epochs
 //	 4  CRC-32C of the above
+//	64  mark (mark.go)
+//	64  mark
 //
 // then records:
 //
@@ -29,7 +33,7 @@ import (
 //	 1  type: 1 key, 2 tombstone
 //	 1  owner kind
 //	 8  time of making, Unix seconds
-//	 8  offset in the file where the write this record came with began
+//	 8  number of the last record before the write that this one came with
 //	 1  length of the owner's id
 //	 …  owner's id, which means nothing (pathway code, held id…)
 //	12  nonce
@@ -37,18 +41,24 @@ import (
 //	    is authenticated but empty
 //	 4  CRC-32C of the record, its length included
 //
-// The associated data are the keystore id, the epoch number and all of the
-// record that comes before its nonce, so that no record can be passed off as
-// another's or moved.
+// Records are numbered over the life of the hub: a keystore that was written anew
+// with n keys begins n before the number that it goes on from. So the number of
+// the last one never falls, whatever epochs and backups did.
+//
+// The associated data are the keystore id, the epoch number, the authentication
+// tag of the record before (zeros for the first) and all of the record that comes
+// before its nonce: no record can be passed off as another's, moved, repeated or
+// left out. That none is missing at the end is what marks are for.
 //
 // Records that wait together are written by one write and one sync, and the
 // next write begins only then. So a broken record is a torn, never acknowledged
 // end, to be cut off at open, exactly if no whole record behind it belongs to a
-// later write; otherwise it is corruption.
+// later write and no mark says that it was durable; otherwise it is corruption.
 const (
 	storeMagic   = "RELAISKS"
 	storeVersion = 1
-	storeHead    = 8 + 4 + 4 + 16 + 4
+	storeTitle   = 8 + 4 + 4 + 16 + 4
+	storeHead    = storeTitle + 2*markSize
 
 	recordKey       = 1
 	recordTombstone = 2
@@ -71,7 +81,8 @@ var kindsByNumber = func() map[byte]store.OwnerKind {
 	return m
 }()
 
-func encodeHead(number uint32, id [16]byte) []byte {
+// encodeTitle gives the beginning of a keystore, which needs no key.
+func encodeTitle(number uint32, id [16]byte) []byte {
 	b := append(make([]byte, 0, storeHead), storeMagic...)
 	b = append(b, storeVersion, 0, 0, 0)
 	b = binary.BigEndian.AppendUint32(b, number)
@@ -79,14 +90,14 @@ func encodeHead(number uint32, id [16]byte) []byte {
 	return binary.BigEndian.AppendUint32(b, crc32.Checksum(b, castagnoli))
 }
 
-func decodeHead(b []byte) (number uint32, id [16]byte, err error) {
-	if len(b) < storeHead || string(b[:8]) != storeMagic || b[8] == 0 {
+func decodeTitle(b []byte) (number uint32, id [16]byte, err error) {
+	if len(b) < storeTitle || string(b[:8]) != storeMagic || b[8] == 0 {
 		return 0, id, store.ErrCorrupt
 	}
 	if b[8] > storeVersion {
 		return 0, id, store.ErrNewer
 	}
-	if crc32.Checksum(b[:storeHead-4], castagnoli) != binary.BigEndian.Uint32(b[storeHead-4:]) {
+	if crc32.Checksum(b[:storeTitle-4], castagnoli) != binary.BigEndian.Uint32(b[storeTitle-4:]) {
 		return 0, id, store.ErrCorrupt
 	}
 	copy(id[:], b[16:32])
@@ -101,26 +112,42 @@ type record struct {
 	secret [keySize]byte
 }
 
+// tip is where a keystore stands: what the next record follows.
+type tip struct {
+	number uint64 // of the last record
+	end    int64  // offset in the file
+	tag    [tagSize]byte
+}
+
 // associated gives what a record's seal is bound to.
-func (e *epoch) associated(described []byte) []byte {
-	b := append(make([]byte, 0, 20+len(described)), e.store[:]...)
+func (e *epoch) associated(before *[tagSize]byte, described []byte) []byte {
+	b := append(make([]byte, 0, 20+tagSize+len(described)), e.store[:]...)
 	b = binary.BigEndian.AppendUint32(b, e.number)
+	b = append(b, before[:]...)
 	return append(b, described...)
 }
 
-// appendRecord adds r, wrapped, to b; the write it belongs to begins at offset
-// from of the file.
-func (e *epoch) appendRecord(b []byte, r *record, from int64, random io.Reader) ([]byte, error) {
+// appendRecords appends records, wrapped, to b, which are written at once behind
+// a tip; it gives the tip that comes of it.
+func (e *epoch) appendRecords(b []byte, recs []*record, at tip, random io.Reader) ([]byte, tip, error) {
 	aead, err := newGCM(e.key[:])
 	if err != nil {
-		return nil, err
+		return nil, at, err
 	}
-	return e.appendWith(aead, b, r, from, random)
+	durable := at.number
+	for _, r := range recs {
+		from := len(b)
+		if b, err = e.appendRecord(aead, b, r, durable, &at.tag, random); err != nil {
+			return nil, at, err
+		}
+		at.number++
+		at.end += int64(len(b) - from)
+	}
+	return b, at, nil
 }
 
-// appendWith is appendRecord for many: setting up a cipher costs more than
-// sealing a record.
-func (e *epoch) appendWith(aead cipher.AEAD, b []byte, r *record, from int64, random io.Reader) ([]byte, error) {
+// appendRecord appends one record and replaces tag by its own.
+func (e *epoch) appendRecord(aead cipher.AEAD, b []byte, r *record, durable uint64, tag *[tagSize]byte, random io.Reader) ([]byte, error) {
 	number, ok := kindNumbers[r.owner.Kind]
 	if !ok || len(r.owner.ID) > maxOwnerID {
 		return nil, fmt.Errorf("key of an owner of kind %s: %w", r.owner.Kind, errOwner)
@@ -128,7 +155,7 @@ func (e *epoch) appendWith(aead cipher.AEAD, b []byte, r *record, from int64, ra
 	start := len(b)
 	b = append(b, 0, 0, r.kind, number)
 	b = binary.BigEndian.AppendUint64(b, uint64(r.made.Unix()))
-	b = binary.BigEndian.AppendUint64(b, uint64(from))
+	b = binary.BigEndian.AppendUint64(b, durable)
 	b = append(b, byte(len(r.owner.ID)))
 	b = append(b, r.owner.ID...)
 	described := b[start+2:]
@@ -140,45 +167,53 @@ func (e *epoch) appendWith(aead cipher.AEAD, b []byte, r *record, from int64, ra
 	if r.kind == recordKey {
 		clear = r.secret[:]
 	}
-	sealed := aead.Seal(nonce[:], nonce[:], clear, e.associated(described))
+	sealed := aead.Seal(nonce[:], nonce[:], clear, e.associated(tag, described))
 	b = append(b, sealed...)
+	copy(tag[:], b[len(b)-tagSize:])
 	binary.BigEndian.PutUint16(b[start:], uint16(len(b)-start-2))
 	return binary.BigEndian.AppendUint32(b, crc32.Checksum(b[start:], castagnoli)), nil
 }
 
-// scanRecords hands every whole record of b, which lies at offset base of the
-// file, to fn and returns the length of what it could read.
-func (e *epoch) scanRecords(b []byte, base int64, fn func(*record)) (int, error) {
+// scanRecords hands every whole record of b, which begins with the first one, to
+// fn, each with the tip it makes, and returns the tip of all.
+func (e *epoch) scanRecords(b []byte, fn func(*record, tip)) (tip, error) {
+	t := tip{end: storeHead}
 	aead, err := newGCM(e.key[:])
 	if err != nil {
-		return 0, err
+		return t, err
 	}
-	at := 0
-	for at < len(b) {
-		n, whole := recordLength(b[at:])
+	for len(b) > 0 {
+		n, whole := recordLength(b)
 		if !whole {
-			if writtenAfter(b[at:], base+int64(at)) {
-				return at, store.ErrCorrupt
+			if writtenAfter(b, t.number+1) {
+				return t, store.ErrCorrupt
 			}
-			return at, nil
+			return t, nil
 		}
-		r, err := e.openRecord(aead, b[at+2:at+n-4])
+		body := b[2 : n-4]
+		r, err := e.openRecord(aead, body, &t.tag)
 		if err != nil {
-			return at, err
+			return t, err
 		}
-		fn(r)
-		at += n
+		if t.end == storeHead {
+			t.number = writeBegan(b)
+		}
+		t.number++
+		t.end += int64(n)
+		copy(t.tag[:], body[len(body)-tagSize:])
+		fn(r, t)
+		b = b[n:]
 	}
-	return at, nil
+	return t, nil
 }
 
-func (e *epoch) openRecord(aead cipher.AEAD, body []byte) (*record, error) {
+func (e *epoch) openRecord(aead cipher.AEAD, body []byte, before *[tagSize]byte) (*record, error) {
 	described := 19 + int(body[18])
 	if len(body) < described+nonceSize+tagSize {
 		return nil, store.ErrCorrupt
 	}
 	sealed := body[described:]
-	clear, err := aead.Open(nil, sealed[:nonceSize], sealed[nonceSize:], e.associated(body[:described]))
+	clear, err := aead.Open(nil, sealed[:nonceSize], sealed[nonceSize:], e.associated(before, body[:described]))
 	kind, known := kindsByNumber[body[1]]
 	if err != nil || !known {
 		return nil, store.ErrCorrupt
@@ -193,6 +228,23 @@ func (e *epoch) openRecord(aead cipher.AEAD, body []byte) (*record, error) {
 	return r, nil
 }
 
+// encodeKeystore gives a keystore that holds some keys and nothing else, with the
+// number that it goes on from. Its order does not tell what is older than what.
+func (e *epoch) encodeKeystore(keys []*record, number uint64, random io.Reader) ([]byte, tip, error) {
+	slices.SortFunc(keys, func(a, b *record) int {
+		return strings.Compare(string(a.owner.Kind)+a.owner.ID, string(b.owner.Kind)+b.owner.ID)
+	})
+	b := append(encodeTitle(e.number, e.store), make([]byte, 2*markSize)...)
+	b, t, err := e.appendRecords(b, keys, tip{number: number - uint64(len(keys)), end: storeHead}, random)
+	if err != nil {
+		return nil, t, err
+	}
+	mark := e.mark(t)
+	copy(b[storeTitle:], mark[:])
+	copy(b[storeTitle+markSize:], mark[:])
+	return b, t, nil
+}
+
 // recordLength tells whether b begins with a whole record, and how long it is.
 func recordLength(b []byte) (int, bool) {
 	if len(b) < recordFixed {
@@ -205,11 +257,15 @@ func recordLength(b []byte) (int, bool) {
 	return n, crc32.Checksum(b[:n-4], castagnoli) == binary.BigEndian.Uint32(b[n-4:])
 }
 
-// writtenAfter reports whether b, which begins with a broken record at offset at
-// of the file, holds a whole record of a later write.
-func writtenAfter(b []byte, at int64) bool {
+// writeBegan is the number of the last record before the write that the record at
+// the beginning of b came with.
+func writeBegan(b []byte) uint64 { return binary.BigEndian.Uint64(b[12:]) }
+
+// writtenAfter reports whether b, which begins with a broken record, holds a whole
+// one of a write that began when the broken one was durable.
+func writtenAfter(b []byte, number uint64) bool {
 	for i := 1; i+recordFixed <= len(b); i++ {
-		if _, ok := recordLength(b[i:]); ok && int64(binary.BigEndian.Uint64(b[i+12:])) > at {
+		if _, ok := recordLength(b[i:]); ok && writeBegan(b[i:]) >= number {
 			return true
 		}
 	}

@@ -123,7 +123,11 @@ func Create(o Options) error {
 	if err := writeNew(epochPath(o.EpochDir, 1), e.encode()); err != nil {
 		return fmt.Errorf("writing epoch 1: %w", err)
 	}
-	if err := writeNew(keystorePath(o.DataDir), encodeHead(1, e.store)); err != nil {
+	b, _, err := e.encodeKeystore(nil, 0, o.Rand)
+	if err != nil {
+		return fmt.Errorf("creating keys: %w", err)
+	}
+	if err := writeNew(keystorePath(o.DataDir), b); err != nil {
 		return fmt.Errorf("writing keystore: %w", err)
 	}
 	return nil
@@ -195,7 +199,7 @@ func (k *Keys) load() error {
 	if err != nil {
 		return err
 	}
-	number, id, err := decodeHead(b)
+	number, id, err := decodeTitle(b)
 	if err != nil {
 		return err
 	}
@@ -205,7 +209,7 @@ func (k *Keys) load() error {
 	if _, err := k.epoch.open(&k.hub); err != nil {
 		return fmt.Errorf("opening epoch %d: %w", number, err)
 	}
-	n, err := k.epoch.scanRecords(b[storeHead:], storeHead, func(r *record) {
+	c, err := k.epoch.read(b, func(r *record) {
 		if r.kind == recordTombstone {
 			delete(k.keys, r.owner)
 			k.dropped[r.owner] = true
@@ -217,13 +221,28 @@ func (k *Keys) load() error {
 	if err != nil {
 		return err
 	}
-	k.end = int64(storeHead + n)
-	if k.torn = int64(len(b)) - k.end; k.torn > 0 && !k.o.ReadOnly {
+	k.tip, k.marks = c.tip, c.marks
+	k.torn = int64(len(b)) - k.tip.end
+	if k.o.ReadOnly {
+		return nil
+	}
+	return k.mend(len(c.spoilt) > 0)
+}
+
+// mend takes away what a crash left of a write: of records that were acknowledged
+// to nobody, or of a mark.
+func (k *Keys) mend(marks bool) error {
+	if k.torn > 0 {
 		k.torn = 0
-		if err := k.file.Truncate(k.end); err != nil {
+		if err := k.file.Truncate(k.tip.end); err != nil {
 			return fmt.Errorf("cutting off a torn end: %w", err)
 		}
-		return k.file.Sync()
+		if err := k.file.Sync(); err != nil {
+			return err
+		}
+	}
+	if marks {
+		return k.markEnd()
 	}
 	return nil
 }

@@ -21,9 +21,10 @@ type copying struct {
 	epochFile []byte
 	file      io.ReaderAt // the keystore
 	end       int64       // of what is durable of it
+	marks     marks       // of it
 	was       place       // as read back the last time
 
-	head []byte // of the place's keystore
+	head []byte // of the place's keystore, marks included
 	now  place  // as read back this time
 }
 
@@ -31,7 +32,7 @@ type copying struct {
 func (k *Keys) copying(dir string, epochFile []byte) *copying {
 	k.mu.RLock()
 	defer k.mu.RUnlock()
-	c := &copying{dir: dir, number: k.epoch.number, id: k.epoch.store, epochFile: epochFile, file: k.file, end: k.end}
+	c := &copying{dir: dir, number: k.epoch.number, id: k.epoch.store, epochFile: epochFile, file: k.file, end: k.tip.end, marks: k.marks}
 	if p := k.places[dir]; p != nil {
 		c.was = *p
 	}
@@ -55,7 +56,7 @@ func (c *copying) claim(known bool) error {
 	case known:
 		return errNotThere
 	}
-	c.head = encodeHead(c.number, c.id)
+	c.head = encodeTitle(c.number, c.id)
 	return supersede(keystorePath(c.dir), c.head)
 }
 
@@ -81,10 +82,12 @@ func placeKeystore(dir string, ours [16]byte) ([]byte, error) {
 	}
 	defer f.Close()
 	head := make([]byte, storeHead)
-	if _, err := io.ReadFull(f, head); err != nil {
+	n, _ := io.ReadFull(f, head)
+	if n < storeTitle {
 		return []byte{}, nil // broken off at its beginning: to be written anew
 	}
-	if _, id, err := decodeHead(head); err == nil && id != ours {
+	head = head[:n]
+	if _, id, err := decodeTitle(head); err == nil && id != ours {
 		return nil, errForeign
 	}
 	return head, nil
@@ -122,12 +125,15 @@ func (c *copying) copyKeystore() error {
 		known = c.was.keystore
 	}
 	path := keystorePath(c.dir)
-	if fi, err := os.Stat(path); err != nil || fi.Size() != known || known == 0 || known > c.end || !bytes.Equal(c.head, encodeHead(c.number, c.id)) {
+	if fi, err := os.Stat(path); err != nil || fi.Size() != known || known == 0 || known > c.end || !bytes.HasPrefix(c.head, encodeTitle(c.number, c.id)) {
 		known = 0
 	}
 	want := make([]byte, c.end-known)
 	if _, err := c.file.ReadAt(want, known); err != nil {
 		return storeFault(err)
+	}
+	if known == 0 {
+		copy(want[storeTitle:], c.marks.encode())
 	}
 	if known == 0 {
 		have, err := os.ReadFile(path)
@@ -139,27 +145,42 @@ func (c *copying) copyKeystore() error {
 				return err
 			}
 		}
-	} else if err := appendAt(path, want, known); err != nil {
+	} else if err := c.append(path, want, known); err != nil {
 		return err
 	}
 	if err := readsBack(path, want, known); err != nil {
 		return err
 	}
+	if head, err := placeKeystore(c.dir, c.id); err != nil || marksIn(head) != c.marks {
+		return errors.Join(err, errDiffers)
+	}
 	c.now.keystore, c.now.number = c.end, c.number
 	return nil
 }
 
-func appendAt(path string, b []byte, at int64) error {
-	if len(b) == 0 {
-		return nil
-	}
+// append writes what is new, then, once that is durable, the marks that speak of
+// it, one after the other.
+func (c *copying) append(path string, b []byte, at int64) error {
 	f, err := os.OpenFile(path, os.O_WRONLY, 0)
 	if err != nil {
 		return err
 	}
-	_, err = f.WriteAt(b, at)
-	if err == nil {
-		err = f.Sync()
+	put := func(b []byte, at int64) {
+		if err != nil {
+			return
+		}
+		if _, err = f.WriteAt(b, at); err == nil {
+			err = f.Sync()
+		}
+	}
+	if len(b) > 0 {
+		put(b, at)
+	}
+	theirs := marksIn(c.head)
+	for i := range c.marks {
+		if theirs[i] != c.marks[i] {
+			put(c.marks[i][:], int64(storeTitle+i*markSize))
+		}
 	}
 	if cerr := f.Close(); err == nil {
 		err = cerr

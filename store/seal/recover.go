@@ -140,8 +140,7 @@ func (o Options) recover(key []byte) error {
 		return ErrNotRescued
 	}
 	copy(e.key[:], key)
-	found := 0
-	if _, err := e.scanRecords(b[storeHead:], storeHead, func(*record) { found++ }); err != nil || found == 0 {
+	if !e.opens(b) {
 		return ErrNotRescued
 	}
 	if path, ok := o.Hub.(File); ok {
@@ -175,7 +174,7 @@ func (o *Options) keystoreAndEpoch() (*os.File, []byte, *epoch, error) {
 	var number uint32
 	var id [16]byte
 	if err == nil {
-		number, id, err = decodeHead(b)
+		number, id, err = decodeTitle(b)
 	}
 	var e *epoch
 	if err == nil {

@@ -77,14 +77,14 @@ func (k *Keys) begin(without []store.Owner) (*epoch, error) {
 			gone[o] = true
 		}
 	}
-	f, end, err := k.rewrap(e, gone)
+	f, to, err := k.rewrap(e, gone)
 	if err != nil {
 		k.mu.Lock()
 		k.noted = nil
 		k.mu.Unlock()
 		return nil, err
 	}
-	if err := k.switchTo(e, f, end, gone); err != nil {
+	if err := k.switchTo(e, f, to, gone); err != nil {
 		f.Close()
 		return nil, err
 	}
@@ -119,65 +119,55 @@ func (k *Keys) nextEpoch() (*epoch, error) {
 }
 
 // rewrap writes the survivors to keystore.next.
-func (k *Keys) rewrap(e *epoch, gone map[store.Owner]bool) (*os.File, int64, error) {
+func (k *Keys) rewrap(e *epoch, gone map[store.Owner]bool) (*os.File, contents, error) {
 	k.mu.Lock()
-	keys := make([]record, 0, len(k.keys))
+	keys := make([]*record, 0, len(k.keys))
 	for o, s := range k.keys {
 		if !gone[o] {
-			keys = append(keys, record{kind: recordKey, owner: o, made: s.made, secret: s.secret})
+			keys = append(keys, &record{kind: recordKey, owner: o, made: s.made, secret: s.secret})
 		}
 	}
 	k.noted = []record{}
+	number := k.tip.number
 	k.mu.Unlock()
-	// The order must not tell what is older than what.
-	slices.SortFunc(keys, func(a, b record) int {
-		return strings.Compare(string(a.owner.Kind)+a.owner.ID, string(b.owner.Kind)+b.owner.ID)
-	})
-	b := encodeHead(e.number, e.store)
-	aead, err := newGCM(e.key[:])
+	b, _, err := e.encodeKeystore(keys, number, k.random)
 	if err != nil {
-		return nil, 0, err
-	}
-	for i := range keys {
-		if b, err = e.appendWith(aead, b, &keys[i], storeHead, k.random); err != nil {
-			return nil, 0, err
-		}
+		return nil, contents{}, err
 	}
 	path := keystorePath(k.o.DataDir) + nextSuffix
 	if err := stage(path, b); err != nil {
-		return nil, 0, storeFault(err)
+		return nil, contents{}, storeFault(err)
 	}
 	f, err := os.OpenFile(path, os.O_RDWR, 0)
 	if err != nil {
-		return nil, 0, storeFault(err)
+		return nil, contents{}, storeFault(err)
 	}
-	if err := k.proof(f, e, len(keys)); err != nil {
+	c, err := proof(f, e, len(keys))
+	if err != nil {
 		f.Close()
-		return nil, 0, err
+		return nil, c, err
 	}
-	return f, int64(len(b)), nil
+	return f, c, nil
 }
 
 // proof reads a new keystore back: every survivor must open.
-func (k *Keys) proof(f *os.File, e *epoch, want int) error {
+func proof(f *os.File, e *epoch, want int) (contents, error) {
 	b, err := io.ReadAll(f)
 	if err != nil {
-		return storeFault(err)
-	}
-	if _, _, err := decodeHead(b); err != nil {
-		return err
+		return contents{}, storeFault(err)
 	}
 	found := 0
-	n, err := e.scanRecords(b[storeHead:], storeHead, func(*record) { found++ })
-	if err != nil || n != len(b)-storeHead || found != want {
-		return fmt.Errorf("reading a new keystore back: %w", store.ErrCorrupt)
+	c, err := e.read(b, func(*record) { found++ })
+	if number, id, terr := decodeTitle(b); err != nil || terr != nil || number != e.number || id != e.store ||
+		c.tip.end != int64(len(b)) || len(c.spoilt) > 0 || found != want {
+		return c, fmt.Errorf("reading a new keystore back: %w", store.ErrCorrupt)
 	}
-	return lockFile(f)
+	return c, lockFile(f)
 }
 
 // switchTo makes a new keystore the one in use. Writers wait meanwhile: for two
 // syncs and a change of names.
-func (k *Keys) switchTo(e *epoch, f *os.File, end int64, gone map[store.Owner]bool) error {
+func (k *Keys) switchTo(e *epoch, f *os.File, next contents, gone map[store.Owner]bool) error {
 	k.mu.Lock()
 	for k.writing {
 		k.idle.Wait()
@@ -187,13 +177,13 @@ func (k *Keys) switchTo(e *epoch, f *os.File, end int64, gone map[store.Owner]bo
 	k.noted = nil
 	k.mu.Unlock()
 
-	end, err := k.follow(e, f, end, noted, gone)
+	to, err := k.follow(e, f, next.tip, noted, gone)
 
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if err == nil {
 		k.file.Close()
-		k.file, k.end, k.epoch = f, end, e
+		k.file, k.tip, k.marks, k.remains, k.epoch = f, to, next.marks, false, e
 		for o := range k.dropped {
 			k.dropped[o] = false
 		}
@@ -214,35 +204,36 @@ func (k *Keys) switchTo(e *epoch, f *os.File, end int64, gone map[store.Owner]bo
 }
 
 // follow appends what was written meanwhile and changes the names.
-func (k *Keys) follow(e *epoch, f *os.File, end int64, noted []record, gone map[store.Owner]bool) (int64, error) {
-	var b []byte
-	var err error
+func (k *Keys) follow(e *epoch, f *os.File, at tip, noted []record, gone map[store.Owner]bool) (tip, error) {
+	recs := make([]*record, len(noted))
 	for i := range noted {
-		if gone[noted[i].owner] {
-			continue
-		}
-		if b, err = e.appendRecord(b, &noted[i], end, k.random); err != nil {
-			return 0, err
+		recs[i] = &noted[i]
+		if o := noted[i].owner; gone[o] { // nothing of its secret follows, but numbers go on
+			recs[i] = &record{kind: recordTombstone, owner: o, made: noted[i].made}
 		}
 	}
-	if _, err := f.WriteAt(b, end); err != nil {
-		return 0, storeFault(err)
+	b, to, err := e.appendRecords(nil, recs, at, k.random)
+	if err != nil {
+		return at, err
+	}
+	if _, err := f.WriteAt(b, at.end); err != nil {
+		return at, storeFault(err)
 	}
 	if err := f.Sync(); err != nil {
-		return 0, storeFault(err)
+		return at, storeFault(err)
 	}
 	if err := k.o.at("switch"); err != nil {
-		return 0, err
+		return at, err
 	}
 	path := keystorePath(k.o.DataDir)
 	if err := shred(path + oldSuffix); err != nil {
-		return 0, storeFault(err)
+		return at, storeFault(err)
 	}
 	// Where there are no links the old keystore goes with its name; without the
 	// old epoch key it is of no use to anybody.
 	_ = os.Link(path, path+oldSuffix)
 	if err := os.Rename(path+nextSuffix, path); err != nil {
-		return 0, storeFault(err)
+		return at, storeFault(err)
 	}
 	if err := syncDir(k.o.DataDir); err != nil {
 		// Which name a crash would leave is not known: what is written from now
@@ -250,9 +241,9 @@ func (k *Keys) follow(e *epoch, f *os.File, end int64, noted []record, gone map[
 		k.mu.Lock()
 		k.broken = storeFault(err)
 		k.mu.Unlock()
-		return 0, k.broken
+		return at, k.broken
 	}
-	return end + int64(len(b)), nil
+	return to, nil
 }
 
 // takeUp goes on, at a start, with what a crash interrupted, as far as that

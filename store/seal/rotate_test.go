@@ -324,7 +324,7 @@ func TestPlaceAway(t *testing.T) {
 // disk answers.
 func TestPlaceHangs(t *testing.T) {
 	o := withCopies(t, testOptions(t), 3)
-	o.patience = 100 * time.Millisecond
+	o.patience = 400 * time.Millisecond
 	k, _ := filled(t, o, 2)
 	must(t, k.Settle(t.Context()))
 	hung := keystorePath(o.Copies[1])
@@ -350,7 +350,7 @@ func TestPlaceHangs(t *testing.T) {
 	must(t, err)
 	must(t, os.Remove(hung))
 	must(t, disk.Close())
-	must(t, os.WriteFile(hung, encodeHead(number, k.epoch.store), 0o600)) // what was there
+	must(t, os.WriteFile(hung, encodeTitle(number, k.epoch.store), 0o600)) // what was there
 	for end := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
 		if err := k.Settle(t.Context()); err == nil {
 			break

@@ -94,7 +94,7 @@ func (k *Keys) placeStatus(dir string) PlaceStatus {
 	switch {
 	case p.err != nil:
 		s.State = PlaceAway
-	case p.keystore == k.end && p.number == k.epoch.number:
+	case p.keystore == k.tip.end && p.number == k.epoch.number:
 		s.State = PlaceCurrent
 	}
 	return s
