@@ -2,8 +2,10 @@ package e2e
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net/smtp"
 	"os"
 	"os/exec"
@@ -13,6 +15,10 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/relais-sante/relais/configs"
+	"github.com/relais-sante/relais/gateway/admin"
+	"github.com/relais-sante/relais/mailbox"
 )
 
 // long runs the long forms.
@@ -323,6 +329,30 @@ func (h *hub) thread(code string) thread {
 	var t thread
 	h.ask(&t, "thread", "show", code)
 	return t
+}
+
+// reader gives what reads messages as `message show --raw` does, without a
+// process for each: thousands are read back. The other function ends it.
+func (h *hub) reader() (raw func(id string) []byte, done func()) {
+	h.t.Helper()
+	config, problems := configs.Load(h.config)
+	if config == nil {
+		h.t.Fatalf("the configuration has faults: %v", problems)
+	}
+	c := admin.NewClient(string(config.Admin.Socket))
+	return func(id string) []byte {
+		r, err := c.RawMessage(context.Background(), mailbox.Actor{}, id)
+		if err != nil {
+			h.t.Errorf("reading message %s: %v", id, err)
+			return nil
+		}
+		defer r.Close()
+		b, err := io.ReadAll(r)
+		if err != nil {
+			h.t.Errorf("reading message %s: %v", id, err)
+		}
+		return b
+	}, c.Close
 }
 
 // send is one SMTP transaction in clear (development hub on loopback). The
