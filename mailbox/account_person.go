@@ -38,9 +38,12 @@ func accountOf(a *store.Account, credential string) *Account {
 // Journal implements journal.Safe: the id alone.
 func (a *Account) Journal() string { return a.ID.Journal() }
 
+// accountActor begins the name of an account in traces; its id follows.
+const accountActor = "account:"
+
 // actor is the account in traces.
 func (a *Account) actor(where string) Actor {
-	return Actor{Name: "account:" + string(a.ID), Where: where}
+	return Actor{Name: accountActor + string(a.ID), Where: where}
 }
 
 // AccountMember is a member that an account stands for.

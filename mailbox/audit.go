@@ -2,6 +2,7 @@ package mailbox
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -39,6 +40,7 @@ type AuditView struct {
 	Family   string            `json:"family"`
 	At       time.Time         `json:"at"`
 	Actor    string            `json:"actor"`
+	Username string            `json:"username,omitempty"` // of the actor, where it is an account that is still there; not in exports
 	OnBehalf string            `json:"on_behalf,omitempty"`
 	Action   string            `json:"action"`
 	Pathway  string            `json:"pathway,omitempty"`
@@ -97,7 +99,50 @@ func (h *Hub) Audit(ctx context.Context, by Actor, q AuditQuery) (AuditPage, err
 			page.Next = s.shown
 		}
 	}
+	if err := h.nameAccounts(ctx, page.Traces); err != nil {
+		return AuditPage{}, err
+	}
 	return page, h.seen(ctx, by, "audit.read", s.code, "")
+}
+
+// nameAccounts says who the accounts are that act in traces: a trace has their
+// id alone, which tells people nothing.
+func (h *Hub) nameAccounts(ctx context.Context, traces []AuditView) error {
+	return h.view(ctx, func(v store.View) error {
+		known := map[string]*store.Account{}
+		for i := range traces {
+			t := &traces[i]
+			a, ok := known[t.Actor]
+			if !ok {
+				var err error
+				if a, err = accountNamed(v, t.Actor); err != nil {
+					return err
+				}
+				known[t.Actor] = a
+			}
+			if a != nil {
+				t.Username = a.Username
+			}
+		}
+		return nil
+	})
+}
+
+// accountNamed finds the account that an actor of traces is; nil: it is none, or
+// none any more.
+func accountNamed(v store.View, actor string) (*store.Account, error) {
+	id, ok := strings.CutPrefix(actor, accountActor)
+	if !ok {
+		return nil, nil
+	}
+	a, err := v.Account(store.AccountID(id))
+	if errors.Is(err, store.ErrNotFound) || errors.Is(err, store.ErrErased) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("reading the account of a trace: %w", err)
+	}
+	return a, nil
 }
 
 // auditScan goes through the traces that a query chooses.

@@ -44,8 +44,9 @@ type SeenBox struct {
 // SeenReader is what somebody did at the hub.
 type SeenReader struct {
 	Actor    string   `json:"actor"`
+	Username string   `json:"username,omitempty"` // of an account that is still there
 	OnBehalf string   `json:"on_behalf,omitempty"`
-	Name     string   `json:"name,omitempty"` // of a member
+	Name     string   `json:"name,omitempty"` // of a member, or of those an account is of
 	How      string   `json:"how"`            // downloaded opened acknowledged listed wrote changed
 	Actions  []string `json:"actions"`
 	// Times counts records; Messages the messages they name.
@@ -103,6 +104,9 @@ func (h *Hub) AuditSeen(ctx context.Context, by Actor, code string) (SeenReport,
 		return SeenReport{}, err
 	}
 	if err := s.traces(ctx); err != nil {
+		return SeenReport{}, err
+	}
+	if err := h.view(ctx, s.nameAccounts); err != nil {
 		return SeenReport{}, err
 	}
 	return s.report(), h.seen(ctx, by, "audit.read", c, "")
@@ -260,6 +264,31 @@ func (s *sightings) trace(t *store.Trace) {
 		}
 		r.Messages = len(s.messages[key])
 	}
+}
+
+// nameAccounts says whose the accounts are: the members of this team, past ones
+// too, that they stand for.
+func (s *sightings) nameAccounts(v store.View) error {
+	for _, r := range s.order {
+		a, err := accountNamed(v, r.Actor)
+		if err != nil {
+			return err
+		}
+		if a == nil {
+			continue
+		}
+		r.Username, r.Name = a.Username, a.Person
+		var names []string
+		for i := range s.p.Members {
+			if m := &s.p.Members[i]; accountOf(a, "").standsFor(m) && !slices.Contains(names, m.Name) {
+				names = append(names, m.Name)
+			}
+		}
+		if len(names) > 0 {
+			r.Name = strings.Join(names, ", ")
+		}
+	}
+	return nil
 }
 
 func (s *sightings) report() SeenReport {

@@ -138,6 +138,44 @@ func TestAuditSeen(t *testing.T) {
 	}
 }
 
+// An account is an id in a trace, which outlives names; who asks is told whose
+// it is, even when they left since, and exports are not.
+func TestAccountsOfTracesAreNamed(t *testing.T) {
+	h := newHouse(t)
+	id := h.post(written{from: "roux@chu.test", to: string(h.child), id: "a1@chu.test", subject: "Bilan", text: "x"})
+	one := must[AccountCreated](t)(h.CreateAccount(t.Context(), testActor, AccountRequest{Mailbox: "moreau@chu.test"}))
+	two := must[AccountCreated](t)(h.CreateAccount(t.Context(), testActor, AccountRequest{Mailbox: "cabinet@idel.test", Person: "Julie Petit"}))
+	for _, a := range []string{one.Account.ID, two.Account.ID, "01gone"} {
+		if err := h.TraceReads(t.Context(), Actor{Name: "account:" + a, Where: "192.0.2.7:993"}, ReadOpened, []store.MessageRef{{Pathway: h.child, Message: id}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	must[MemberView](t)(h.RemoveMember(t.Context(), testActor, MemberRemoval{Pathway: string(h.child), Member: "m2"}))
+	r := must[SeenReport](t)(h.AuditSeen(t.Context(), testActor, string(h.child)))
+	var got []string
+	for _, x := range r.Readers {
+		if x.How == "opened" {
+			got = append(got, x.Username+": "+x.Name)
+		}
+	}
+	want := []string{"moreau@chu.test: Mme Inès Moreau", two.Username + ": Mme Julie Petit", ": "}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	got = nil
+	for _, x := range must[AuditPage](t)(h.Audit(t.Context(), testActor, AuditQuery{Action: string(ReadOpened)})).Traces {
+		got = append(got, x.Username)
+	}
+	if diff := cmp.Diff([]string{"moreau@chu.test", two.Username, ""}, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	for _, line := range exportLines(t, h, AuditExport{}) {
+		if strings.Contains(line, "moreau") {
+			t.Errorf("an export names somebody: %s", line)
+		}
+	}
+}
+
 func exportLines(t *testing.T, h *house, q AuditExport) []string {
 	t.Helper()
 	r := must[io.ReadCloser](t)(h.AuditExport(t.Context(), testActor, q))

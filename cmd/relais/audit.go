@@ -125,7 +125,7 @@ func (c *cli) traces(page mailbox.AuditPage) {
 			object = texts.T(c.locale, "traces.objects", map[string]any{"n": len(t.Objects)})
 		}
 		rows = append(rows, []string{
-			strconv.FormatUint(t.Seq, 10), c.minute(t.At), c.actor(t.Actor, t.OnBehalf), c.actionDone(t), about, object, t.Where,
+			strconv.FormatUint(t.Seq, 10), c.minute(t.At), c.actor(t.Actor, t.Username, t.OnBehalf), c.actionDone(t), about, object, t.Where,
 		})
 	}
 	if len(rows) > 0 {
@@ -155,15 +155,18 @@ func (c *cli) action(action string) string {
 	return action
 }
 
-// actor says who.
-func (c *cli) actor(actor, onBehalf string) string {
+// actor says who; an account by its username where that is known.
+func (c *cli) actor(actor, username, onBehalf string) string {
 	said := actor
 	switch kind, id, _ := strings.Cut(actor, ":"); kind {
 	case "hub", "box", "unknown", "member", "account":
+		if username != "" {
+			id = username
+		}
 		said = texts.T(c.locale, texts.ID("traces.actor-"+kind), map[string]any{"id": id})
 	}
 	if onBehalf != "" {
-		said = texts.T(c.locale, "traces.on-behalf", map[string]any{"who": said, "whom": c.actor(onBehalf, "")})
+		said = texts.T(c.locale, "traces.on-behalf", map[string]any{"who": said, "whom": c.actor(onBehalf, "", "")})
 	}
 	return said
 }
@@ -198,7 +201,7 @@ func (c *cli) seen(ctx context.Context, args []string) error {
 		c.line(texts.T(c.locale, "traces.seen-here", map[string]any{"n": len(r.Readers)}))
 		rows = nil
 		for _, x := range r.Readers {
-			who := c.actor(x.Actor, x.OnBehalf)
+			who := c.actor(x.Actor, x.Username, x.OnBehalf)
 			if x.Name != "" {
 				who += " " + x.Name
 			}
