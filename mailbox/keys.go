@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"slices"
 	"strings"
 	"time"
 
@@ -189,6 +190,8 @@ func (h *Hub) RotateKey(ctx context.Context, by Actor, r KeyRotation) (KeyView, 
 		return KeyView{}, by.outside()
 	case h.o.Keys == nil:
 		return KeyView{}, errNoKeys
+	case !slices.Contains([]string{"hub", "recovery", "epoch"}, r.Key): // nothing that was typed freely stands in a trace
+		return KeyView{}, fail("key-which", map[string]any{"key": r.Key})
 	}
 	// Traced before: what follows may not be undone because a trace failed.
 	if err := h.seen(ctx, by, "key.rotating", "", r.Key); err != nil {
@@ -233,8 +236,6 @@ func (h *Hub) rotateKey(ctx context.Context, r KeyRotation) error {
 		if err = rerr; err == nil {
 			err = h.o.Keys.RotateRecovery(ctx, to)
 		}
-	default:
-		return fail("key-which", map[string]any{"key": r.Key})
 	}
 	switch {
 	case errors.Is(err, seal.ErrSameKey):

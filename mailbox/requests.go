@@ -124,7 +124,7 @@ type BoxUpdate struct {
 // MessageRequest names a message and what to do with it.
 type MessageRequest struct {
 	Message string   `json:"message"`
-	Reason  string   `json:"reason,omitempty"`
+	Reason  string   `json:"reason,omitempty"`  // retract
 	Pathway string   `json:"pathway,omitempty"` // move: where to
 	Rubrics []string `json:"rubrics,omitempty"` // refile
 	Members []string `json:"members,omitempty"` // resend: to whom; empty: all who should have it
@@ -137,13 +137,12 @@ type TriageRequest struct {
 	Pathway string   `json:"pathway,omitempty"` // assign
 	Member  string   `json:"member,omitempty"`  // assign an unknown sender to a member
 	Rubrics []string `json:"rubrics,omitempty"`
-	Reason  string   `json:"reason,omitempty"`
+	Reason  string   `json:"reason,omitempty"` // reject: the sender is told
 }
 
 // QueueRequest acts on a delivery.
 type QueueRequest struct {
-	ID     string `json:"id"`
-	Reason string `json:"reason,omitempty"`
+	ID string `json:"id"`
 }
 
 // QueueFilter lists deliveries.

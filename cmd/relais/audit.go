@@ -12,6 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/relais-sante/relais/configs"
 	"github.com/relais-sante/relais/gateway"
 	"github.com/relais-sante/relais/mailbox"
 	"github.com/relais-sante/relais/mailbox/texts"
@@ -304,7 +305,7 @@ func (c *cli) verifyTraces(ctx context.Context, offline bool, q mailbox.AuditChe
 		return mailbox.AuditReport{}, err
 	}
 	r, err := gateway.VerifyTraces(ctx, config, q)
-	return r, c.offlineFault(err)
+	return r, c.offlineFault(err, config)
 }
 
 func (c *cli) verified(r mailbox.AuditReport) {
@@ -418,7 +419,10 @@ func (c *cli) auditHead() *cobra.Command {
 }
 
 // offlineFault says why nothing could be verified without a hub.
-func (c *cli) offlineFault(err error) error {
+func (c *cli) offlineFault(err error, config *configs.Config) error {
+	if said := c.keyFault(err, config); said != "" {
+		return failed(said)
+	}
 	if no, ok := errors.AsType[*mailbox.Failure](err); ok {
 		return failed(no.Text(c.locale))
 	}

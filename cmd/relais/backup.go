@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"time"
@@ -209,9 +208,11 @@ func (c *cli) verifyOnline(ctx context.Context, progress func(done, total int64)
 
 // verifyFault says why nothing could be verified.
 func (c *cli) verifyFault(err error, config *configs.Config) error {
-	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, store.ErrCorrupt) {
-		// A keystore that is not there, or cannot be read, is a finding too.
-		return failed(texts.T(c.locale, "backup.no-keystore", map[string]any{"file": filepath.Join(string(config.DataDir), "keystore")}))
+	if said := c.keyFault(err, config); said != "" {
+		return failed(said)
+	}
+	if errors.Is(err, store.ErrCorrupt) { // a keystore that cannot be read is a finding too
+		return failed(texts.T(c.locale, "keys.fault-no-keystore", map[string]any{"keystore": filepath.Join(string(config.DataDir), "keystore")}))
 	}
 	return c.backupFault(err, string(config.DataDir))
 }
@@ -260,6 +261,9 @@ func (c *cli) salvage(ctx context.Context, from, dir, keystore string) error {
 	r, err := gateway.Salvage(ctx, config, from, dir, keystore, progress)
 	done()
 	if err != nil {
+		if said := c.keyFault(err, config); said != "" {
+			return failed(said)
+		}
 		if errors.Is(err, os.ErrExist) {
 			err = backup.ErrNotEmpty
 		}

@@ -280,7 +280,14 @@ func (c *cli) keyRecover() *cobra.Command {
 			Recovered bool   `json:"recovered"`
 			HubKey    string `json:"hub_key"`
 		}{true, config.Keys.HubKey.Name}
-		return c.show(v, func() { c.line(texts.T(c.locale, "keys.recovered", map[string]any{"file": v.HubKey})) })
+		return c.show(v, func() {
+			c.line(texts.T(c.locale, "keys.recovered", map[string]any{"file": v.HubKey}))
+			if opened != "" {
+				c.line(texts.T(c.locale, "keys.recovered-epoch-key", map[string]any{"file": opened}))
+			} else {
+				c.line(texts.T(c.locale, "keys.recovered-private", nil))
+			}
+		})
 	})
 	f := cmd.Flags()
 	f.StringVar(&private, "private", "", "")

@@ -66,7 +66,6 @@ func (c *cli) messageMove() *cobra.Command {
 		return c.messageDone(ctx, hub, m, err, texts.ID("cli.message-moved"))
 	})
 	cmd.Flags().StringVar(&q.Pathway, "pathway", "", "")
-	cmd.Flags().StringVar(&q.Reason, "reason", "", "")
 	return cmd
 }
 
@@ -85,7 +84,6 @@ func (c *cli) messageRefile() *cobra.Command {
 		return c.messageDone(ctx, hub, m, err, texts.ID("cli.message-refiled"))
 	})
 	cmd.Flags().StringArrayVar(&q.Rubrics, "rubric", nil, "")
-	cmd.Flags().StringVar(&q.Reason, "reason", "", "")
 	return cmd
 }
 
@@ -101,7 +99,6 @@ func (c *cli) messageResend() *cobra.Command {
 		return c.messageDone(ctx, hub, m, err, texts.ID("cli.message-resent"))
 	})
 	cmd.Flags().StringArrayVar(&q.Members, "member", nil, "")
-	cmd.Flags().StringVar(&q.Reason, "reason", "", "")
 	return cmd
 }
 
@@ -122,6 +119,5 @@ func (c *cli) messageAuthor() *cobra.Command {
 		return c.messageDone(ctx, hub, m, err, texts.ID("cli.message-authored"))
 	})
 	cmd.Flags().StringVar(&q.Member, "member", "", "")
-	cmd.Flags().StringVar(&q.Reason, "reason", "", "")
 	return cmd
 }

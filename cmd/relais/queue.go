@@ -71,18 +71,14 @@ func (c *cli) queueShow() *cobra.Command {
 }
 
 func (c *cli) queueAct(name string, aliases []string, do func(*admin.Client, context.Context, mailbox.Actor, mailbox.QueueRequest) (mailbox.QueueView, error)) *cobra.Command {
-	var q mailbox.QueueRequest
-	cmd := c.command(name, aliases, 1, 1, func(ctx context.Context, args []string) error {
+	return c.command(name, aliases, 1, 1, func(ctx context.Context, args []string) error {
 		hub, err := c.hub()
 		if err != nil {
 			return err
 		}
-		q.ID = args[0]
-		d, err := do(hub, ctx, nobody, q)
+		d, err := do(hub, ctx, nobody, mailbox.QueueRequest{ID: args[0]})
 		return c.deliveryDone(d, err)
 	})
-	cmd.Flags().StringVar(&q.Reason, "reason", "", "")
-	return cmd
 }
 
 // queueDrop gives a copy up. At a terminal it asks first, showing which.
@@ -108,7 +104,6 @@ func (c *cli) queueDrop() *cobra.Command {
 		d, err := hub.DropDelivery(ctx, nobody, q)
 		return c.deliveryDone(d, err)
 	})
-	cmd.Flags().StringVar(&q.Reason, "reason", "", "")
 	cmd.Flags().BoolVarP(&yes, "yes", "y", false, "")
 	return cmd
 }

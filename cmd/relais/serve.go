@@ -76,6 +76,9 @@ func (c *cli) serveFault(err error, config *configs.Config) string {
 	if problems := gateway.CheckKeys(config); len(problems) > 0 {
 		return configs.Explain(problems[0], c.locale)
 	}
+	if said := c.keyFault(err, config); said != "" {
+		return said
+	}
 	switch {
 	case errors.Is(err, backup.ErrUnfinished), errors.Is(err, backup.ErrForged):
 		id := texts.ID("backup.unfinished")

@@ -107,7 +107,6 @@ func (c *cli) triageAssign() *cobra.Command {
 	f.StringVar(&q.Pathway, "pathway", "", "")
 	f.StringVar(&q.Member, "member", "", "")
 	f.StringArrayVar(&q.Rubrics, "rubric", nil, "")
-	f.StringVar(&q.Reason, "reason", "", "")
 	return cmd
 }
 
@@ -125,7 +124,6 @@ func (c *cli) triageRelease() *cobra.Command {
 	f := cmd.Flags()
 	f.StringVar(&q.Member, "member", "", "")
 	f.StringArrayVar(&q.Rubrics, "rubric", nil, "")
-	f.StringVar(&q.Reason, "reason", "", "")
 	return cmd
 }
 

@@ -13,8 +13,13 @@ import (
 	"github.com/relais-sante/relais/store/journal"
 )
 
-// ErrSecretForm: a hub key is not 64 hexadecimal digits.
-const ErrSecretForm = journal.Fault("a hub key is 64 hexadecimal digits")
+const (
+	// ErrSecretForm: a hub key is not 64 hexadecimal digits.
+	ErrSecretForm = journal.Fault("a hub key is 64 hexadecimal digits")
+	// ErrNoHubKey: there is no hub key where it should be kept, or it cannot be
+	// read.
+	ErrNoHubKey = journal.Fault("hub key missing")
+)
 
 // Source yields a secret that is kept outside the hub's own folders.
 type Source interface {
@@ -117,11 +122,11 @@ func NewHubKey(path string, random io.Reader) error {
 // hubKey reads a hub key in its text form.
 func hubKey(s Source) ([]byte, error) {
 	if s == nil {
-		return nil, fmt.Errorf("hub key: %w", os.ErrNotExist)
+		return nil, fmt.Errorf("%w: %w", ErrNoHubKey, os.ErrNotExist)
 	}
 	text, err := s.Secret()
 	if err != nil {
-		return nil, fmt.Errorf("hub key: %w", err)
+		return nil, fmt.Errorf("%w: %w", ErrNoHubKey, err)
 	}
 	key := make([]byte, keySize)
 	text = bytes.TrimSpace(text)
