@@ -319,7 +319,7 @@ type Held struct {
 // copies to a peer, "triage" for held mail, "timer:<what>" for the rest.
 type Item struct {
 	ID       ItemID      `cbor:"1,keyasint"`
-	Lane     string      `cbor:"2,keyasint"` // in clear on disk: never an identity
+	Lane     string      `cbor:"2,keyasint"` // its kind, up to the colon, is in clear on disk
 	Due      time.Time   `cbor:"3,keyasint"`
 	Delivery DeliveryID  `cbor:"4,keyasint,omitempty"`
 	Held     HeldID      `cbor:"5,keyasint,omitempty"`

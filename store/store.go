@@ -316,6 +316,7 @@ type View interface {
 	// Lanes lists the lanes with prefix that have an item due at or before
 	// now, the lane with the oldest item first; NextDue is the earliest due time
 	// of any item in lanes with prefix (zero: none). Both cost one seek per lane.
+	// A prefix is empty, a kind of lanes with its colon ("out:"), or a whole lane.
 	Lanes(prefix string, now time.Time) ([]string, error)
 	NextDue(prefix string) (time.Time, error)
 	// Leased lists items under lease, whoever holds it.

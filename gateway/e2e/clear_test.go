@@ -14,10 +14,12 @@ import (
 	"time"
 )
 
-// markers stand for what must never be in clear on disk.
-var markers = struct{ body, subject, file, family, ins, member, note string }{
+// markers stand for what must never be in clear on disk; the domain, of a
+// recipient, may be in the journal.
+var markers = struct{ body, subject, file, family, ins, member, note, domain string }{
 	body: "marqueurcorps", subject: "marqueurobjet", file: "marqueurfichier", family: "Marqueurnom",
 	ins: "215036300100177", member: "Marqueurmembre", note: "marqueurmotif",
+	domain: "marqueurdomaine.test",
 }
 
 func (h *hub) grep(t *testing.T, when string) {
@@ -43,7 +45,7 @@ func (h *hub) grep(t *testing.T, when string) {
 			return err
 		}
 		data = bytes.ToLower(data)
-		for _, f := range forms {
+		for _, f := range append(forms, []byte(markers.domain)) {
 			if bytes.Contains(data, f) {
 				t.Errorf("%s: %q stands in clear in %s", when, f, filepath.Base(path))
 			}
@@ -69,7 +71,7 @@ func (h *hub) grep(t *testing.T, when string) {
 
 // TestNothingInClear searches the whole folder of a hub, and its journal, for
 // words sent in a body, a subject, a file name, a patient's name, an INS in an
-// address: in normal running, in triage, and right after kill -9 in the middle
+// address, the domain of a recipient: in normal running, in triage, and right after kill -9 in the middle
 // of DATA.
 func TestNothingInClear(t *testing.T) {
 	s := newSink(t)
@@ -83,7 +85,7 @@ smarthost = "` + s.addr + `"`})
 		"--establishment", "CHU Caen", "--consent", "oral", "--consent-from", "mère "+markers.family, "--consent-by", "IDEC PON")
 	citizen := markers.ins + "@patient.mssante.fr"
 	h.member(p.ID, "Dr "+markers.member, "oncologue", "roux@chu.test", "PER")
-	h.member(p.ID, "Mme Inès Moreau", "idec", markers.member+"@chu.test", "PER")
+	h.member(p.ID, "Mme Inès Moreau", "idec", markers.member+"@"+markers.domain, "PER")
 	parent := h.member(p.ID, "Mme Sophie "+markers.family, "parent", citizen, "PER") // the type is told by the address
 	h.run("consent", "record", p.ID, "--kind", "oral", "--from", "mère", "--by", "IDEC", "--for", parent)
 
@@ -98,7 +100,7 @@ smarthost = "` + s.addr + `"`})
 	if err := h.send(citizen, p.ID+"@"+domain, markedMail(citizen, 3, 1)); err != nil {
 		t.Fatal(err)
 	}
-	if err := h.send(markers.member+"2@chu.test", p.ID+"@"+domain, markedMail(markers.member+"2@chu.test", 4, 200_000)); err != nil {
+	if err := h.send(markers.member+"2@"+markers.domain, p.ID+"@"+domain, markedMail(markers.member+"2@"+markers.domain, 4, 200_000)); err != nil {
 		t.Fatal(err)
 	}
 	eventually(t, 30*time.Second, "the copies are sent", func() bool {

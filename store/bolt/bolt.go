@@ -157,12 +157,13 @@ type Store struct {
 	rejoined []uint64 // see headRow
 	anew     bool     // see replay
 
-	segs     segments
-	pathways pathwayCache
-	wakes    wakes
-	watches  watches
-	finders  finders
-	rekeying sync.Mutex // held while a generation of look-ups is made
+	segs      segments
+	pathways  pathwayCache
+	wakes     wakes
+	watches   watches
+	finders   finders
+	laneNames laneNames
+	rekeying  sync.Mutex // held while a generation of look-ups is made
 }
 
 var _ store.Store = (*Store)(nil)

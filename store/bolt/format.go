@@ -43,7 +43,7 @@ var (
 	bucketHeldOf     = []byte("heldof")     // H·id → nothing
 	bucketHeldPrints = []byte("heldprints") // L(fingerprint) → held id, in clear
 	bucketItems      = []byte("items")      // id → Item, hub key
-	bucketDue        = []byte("due")        // lane·0·due·id → nothing
+	bucketDue        = []byte("due")        // key of a lane·0·due·id → nothing
 	bucketLeases     = []byte("leases")     // id → nothing
 	bucketTraces     = []byte("traces")     // family·seq → Trace, trace key
 	bucketHeads      = []byte("heads")      // "heads" → headRow, trace key

@@ -21,8 +21,8 @@ const maxLane = 300
 
 // dueKey orders items: lane, then due time, then id. Times before 1970 count as
 // due at once.
-func dueKey(it *store.Item) []byte {
-	return joined([]byte(it.Lane), []byte{0}, u64(dueNumber(it.Due)), []byte(it.ID))
+func (s *Store) dueKey(it *store.Item) []byte {
+	return joined([]byte(s.laneKey(it.Lane)), []byte{0}, u64(dueNumber(it.Due)), []byte(it.ID))
 }
 
 func dueNumber(t time.Time) uint64 {
@@ -34,7 +34,7 @@ func dueNumber(t time.Time) uint64 {
 
 func dueTime(n uint64) time.Time { return time.Unix(0, int64(n)).UTC() }
 
-// parseDue takes a key of bucketDue apart.
+// parseDue takes a key of bucketDue apart; lane is the key of one.
 func parseDue(k []byte) (lane string, due uint64, id store.ItemID, ok bool) {
 	i := bytes.IndexByte(k, 0)
 	if i < 0 || len(k) < i+9 {
@@ -52,15 +52,23 @@ func (v *view) Item(id store.ItemID) (*store.Item, error) {
 	return it, nil
 }
 
-// heads calls fn with each lane's earliest due time: one seek per lane.
-func (v *view) heads(prefix string, fn func(lane string, due uint64)) error {
+// head is the item of a lane that is due first.
+type head struct {
+	lane string // key of it
+	due  uint64
+	id   store.ItemID
+}
+
+// heads calls fn with the head of each lane: one seek per lane.
+func (v *view) heads(prefix string, fn func(head)) error {
+	prefix = v.s.laneKey(prefix)
 	c := v.bucket(bucketDue).Cursor()
 	for k, _ := c.Seek([]byte(prefix)); k != nil && hasPrefix(k, []byte(prefix)); {
-		lane, due, _, ok := parseDue(k)
+		lane, due, id, ok := parseDue(k)
 		if !ok {
 			return store.ErrCorrupt
 		}
-		fn(lane, due)
+		fn(head{lane, due, id})
 		k, _ = c.Seek(append([]byte(lane), 1))
 	}
 	return nil
@@ -68,14 +76,10 @@ func (v *view) heads(prefix string, fn func(lane string, due uint64)) error {
 
 // Lanes implements [store.View]: lanes in order of their oldest item.
 func (v *view) Lanes(prefix string, now time.Time) ([]string, error) {
-	type head struct {
-		lane string
-		due  uint64
-	}
 	var due []head
-	if err := v.heads(prefix, func(lane string, at uint64) {
-		if at <= dueNumber(now) {
-			due = append(due, head{lane, at})
+	if err := v.heads(prefix, func(h head) {
+		if h.due <= dueNumber(now) {
+			due = append(due, h)
 		}
 	}); err != nil {
 		return nil, fmt.Errorf("listing lanes: %w", err)
@@ -91,7 +95,10 @@ func (v *view) Lanes(prefix string, now time.Time) ([]string, error) {
 	})
 	out := make([]string, len(due))
 	for i, h := range due {
-		out[i] = h.lane
+		var err error
+		if out[i], err = v.laneName(h.lane, h.id); err != nil {
+			return nil, fmt.Errorf("listing lanes: %w", err)
+		}
 	}
 	return out, nil
 }
@@ -100,9 +107,9 @@ func (v *view) Lanes(prefix string, now time.Time) ([]string, error) {
 func (v *view) NextDue(prefix string) (time.Time, error) {
 	var first uint64
 	found := false
-	if err := v.heads(prefix, func(_ string, at uint64) {
-		if !found || at < first {
-			first, found = at, true
+	if err := v.heads(prefix, func(h head) {
+		if !found || h.due < first {
+			first, found = h.due, true
 		}
 	}); err != nil {
 		return time.Time{}, fmt.Errorf("finding the next item: %w", err)
@@ -191,11 +198,11 @@ func (t *tx) putItem(it *store.Item) error {
 			return err
 		}
 	}
-	return t.putRaw(bucketDue, dueKey(it), []byte{clearVersion})
+	return t.putRaw(bucketDue, t.s.dueKey(it), []byte{clearVersion})
 }
 
 func (t *tx) dropItem(it *store.Item) error {
-	if err := t.drop(bucketDue, dueKey(it)); err != nil {
+	if err := t.drop(bucketDue, t.s.dueKey(it)); err != nil {
 		return err
 	}
 	if it.Token != 0 {
@@ -216,7 +223,7 @@ func (t *tx) Claim(lane string, now time.Time, lease time.Duration, owner string
 	for _, id := range ids {
 		it, err := t.Item(id)
 		if err == nil {
-			err = t.drop(bucketDue, dueKey(it))
+			err = t.drop(bucketDue, t.s.dueKey(it))
 		}
 		if err == nil {
 			// One counter for all leases: a token is never given twice, not
@@ -235,7 +242,7 @@ func (t *tx) Claim(lane string, now time.Time, lease time.Duration, owner string
 
 // dueIn lists what is due in a lane, before any of it is changed.
 func (t *tx) dueIn(lane string, now time.Time, most int) ([]store.ItemID, error) {
-	prefix := append([]byte(lane), 0)
+	prefix := append([]byte(t.s.laneKey(lane)), 0)
 	var ids []store.ItemID
 	c := t.bucket(bucketDue).Cursor()
 	for k, _ := c.Seek(prefix); hasPrefix(k, prefix) && len(ids) < most; k, _ = c.Next() {

@@ -409,7 +409,7 @@ func (c *verifier) itemRow(k, row []byte) error {
 	if string(it.ID) != string(k) || leased != (it.Token != 0) {
 		return misfit
 	}
-	return c.there(bucketDue, dueKey(it))
+	return c.there(bucketDue, c.v.s.dueKey(it))
 }
 
 func (c *verifier) dueRow(k, row []byte) error {
