@@ -179,7 +179,7 @@ func (c *checker) tls() {
 		c.at(certAndKey, nil, "tls", "client_cert")
 	}
 	if c.TLS.MinVersion.Number() > c.TLS.MaxVersion.Number() {
-		c.at(strict.NotAllowed, map[string]any{"value": string(c.TLS.MinVersion), "allowed": "<= max_version"}, "tls", "min_version")
+		c.at(lowestAboveHighest, map[string]any{"value": string(c.TLS.MinVersion), "bound": string(c.TLS.MaxVersion)}, "tls", "min_version")
 	}
 	judged := c.Inbound.RequireClientCert && len(c.Inbound.Listen) > 0 || c.Outbound.Route != RouteOperator && c.Outbound.TLS != tlsNone
 	if c.TLS.Authorities == "" && judged {
@@ -328,6 +328,7 @@ const (
 	badClamd         strict.TextID = "check.bad-clamd"
 	clamdSmaller     strict.TextID = "check.clamd-smaller"
 	insideData       strict.TextID = "check.inside-data"
+	noConfig         strict.TextID = "check.no-config"
 	noFile           strict.TextID = "check.no-file"
 	whoAdministers   strict.TextID = "check.who-administers"
 	whichProgramme   strict.TextID = "check.which-programme"
@@ -336,6 +337,15 @@ const (
 	passwordOn       strict.TextID = "check.password-on"
 	noRecoveryKey    strict.TextID = "check.no-recovery-key"
 	devOpen          strict.TextID = "check.dev-open"
+
+	lowestAboveHighest strict.TextID = "check.min-version"
+
+	// Of what is in the files that the configuration names.
+	KeyPair      strict.TextID = "check.key-pair" // certificate and key do not fit
+	NoAuthority  strict.TextID = "check.authorities"
+	NotWhiteList strict.TextID = "check.white-list"
+	BadHubKey    strict.TextID = "check.hub-key"
+	SecretAway   strict.TextID = "check.secret-away" // not at hand here
 
 	// RecoveryKey and RecoverySecret are of the file that keys.recovery_key
 	// names: no public key, or a private one.

@@ -204,8 +204,12 @@ func TestFind(t *testing.T) {
 
 func TestLoadMissing(t *testing.T) {
 	_, problems := configs.Load(filepath.Join(t.TempDir(), "relais.toml"))
-	if len(problems) != 1 || problems[0].ID != rules.Unreadable || problems[0].Warning {
+	if len(problems) != 1 || problems[0].ID != "check.no-config" || problems[0].Warning {
 		t.Errorf("%v", problems)
+	}
+	_, problems = configs.Load(t.TempDir())
+	if len(problems) != 1 || problems[0].ID != rules.Unreadable || problems[0].Warning {
+		t.Errorf("a folder: %v", problems)
 	}
 }
 

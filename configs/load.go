@@ -3,6 +3,7 @@ package configs
 import (
 	"errors"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -13,6 +14,9 @@ import (
 
 // Problem is something wrong in a file, said so that a person can mend it.
 type Problem = rules.Problem
+
+// TextID names the text of a problem.
+type TextID = strict.TextID
 
 // ErrNotFound is of [Find] when no configuration is where one is looked for.
 var ErrNotFound = errors.New("no relais.toml: give --config or $RELAIS_CONFIG, or run relais init")
@@ -38,6 +42,9 @@ func Find(flag string) (string, error) {
 // more than a warning.
 func Load(path string) (*Config, []Problem) {
 	src, err := readFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return &Config{File: path}, []Problem{{File: path, ID: noConfig}}
+	}
 	if err != nil {
 		return &Config{File: path}, []Problem{{File: path, ID: rules.Unreadable, Args: map[string]any{"error": err.Error()}}}
 	}

@@ -42,7 +42,7 @@ func TestProblems(t *testing.T) {
 		{"no key", `key = "tls/key.pem"`, ``, `relais.toml:2:2: "tls.key" is missing or empty.`},
 		{"client certificate without key", `[trust]`, "client_cert = \"c.pem\"\n[trust]", `relais.toml:6:1: "client_cert" and "client_key" go together: *`},
 		{"no authorities", `authorities = "tls/ca.pem"`, ``, `relais.toml:2:2: "tls.authorities" is missing: *`},
-		{"TLS versions crossed", `[trust]`, "min_version = \"1.3\"\nmax_version = \"1.2\"\n[trust]", `relais.toml:6:1: "tls.min_version": "1.3" is not allowed. Allowed values: <= max_version.`},
+		{"TLS versions crossed", `[trust]`, "min_version = \"1.3\"\nmax_version = \"1.2\"\n[trust]", `relais.toml:6:1: "tls.min_version": "1.3" is above max_version ("1.2"). Give one that is not, or raise max_version.`},
 		{"no smarthost", `nil =`, "route = \"smarthost\"\nsmarthost_dn = \"CN=x\"\nnil =", `relais.toml:15:2: "outbound.smarthost" is missing or empty.`},
 		{"smarthost without port", `nil =`, "route = \"smarthost\"\nsmarthost = \"mail\"\nsmarthost_dn = \"CN=x\"\nnil =", `relais.toml:17:1: "outbound.smarthost": "mail" is not an address. Write "host:port".`},
 		{"smarthost without name", `nil =`, "route = \"smarthost\"\nsmarthost = \"mail:25\"\nnil =", `relais.toml:15:2: "outbound.smarthost_dn" is missing: *`},

@@ -1,7 +1,6 @@
 package gateway
 
 import (
-	"errors"
 	"fmt"
 	"net/netip"
 	"os"
@@ -36,20 +35,6 @@ func KeyOptions(c *configs.Config) (seal.Options, error) {
 	var err error
 	o.Recovery, err = seal.RecoveryFile(string(c.Keys.RecoveryKey))
 	return o, err
-}
-
-// CheckKeys reports a recovery key that is none, or is the private half.
-func CheckKeys(c *configs.Config) []configs.Problem {
-	path := string(c.Keys.RecoveryKey)
-	_, err := seal.RecoveryFile(path)
-	args := map[string]any{"path": path}
-	switch {
-	case errors.Is(err, seal.ErrRecoverySecret):
-		return []configs.Problem{c.Problem(configs.RecoverySecret, args, "keys", "recovery_key")}
-	case errors.Is(err, seal.ErrRecoveryKey):
-		return []configs.Problem{c.Problem(configs.RecoveryKey, args, "keys", "recovery_key")}
-	}
-	return nil // a file that is not there is told by [configs.Config.CheckFiles]
 }
 
 func secret(s configs.Secret) seal.Source {

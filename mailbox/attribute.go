@@ -189,7 +189,11 @@ func (h *Hub) person(v store.View, w *writer, members []*store.Member, in *incom
 	if name, ok := letter.AuthorLine(text); ok {
 		// The writer says who they are. If that is no member, no other clue
 		// may say otherwise.
-		if m := one(members, func(m *store.Member) bool { return letter.NameIn([]string{name}, m.Name) }); m != nil {
+		m := one(members, func(m *store.Member) bool { return letter.NameIn([]string{name}, m.Name) })
+		if m == nil {
+			m = one(members, func(m *store.Member) bool { return letter.IsFamilyName(name, m.Name) })
+		}
+		if m != nil {
 			w.author = authorOf(m, store.Sure, "line")
 		}
 		return

@@ -284,16 +284,18 @@ func (h *Hub) otherChildren(v store.View, in *incoming, p *store.Pathway) ([]sto
 }
 
 // distinctive gives the traits that tell other from child: of two children
-// whose names cannot be told apart only the birth date does.
+// whose names cannot be told apart only the birth date does, of twins only the
+// given name.
 func distinctive(other, child *store.Patient) identity.Traits {
 	t := traits(other)
 	a, b := t, traits(child)
 	a.Birth, b.Birth, a.Sex, b.Sex = "", "", "", ""
-	if identity.Agree(a, b) == identity.Different {
-		return t
+	named := identity.Agree(a, b) == identity.Different
+	if !named {
+		t.Given = ""
 	}
-	t.Given = ""
-	if other.BirthDate == child.BirthDate {
+	twins := identity.FoldName(other.FamilyName) == identity.FoldName(child.FamilyName)
+	if other.BirthDate == child.BirthDate && (twins || !named) {
 		t.Birth = ""
 	}
 	return t

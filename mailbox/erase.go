@@ -230,7 +230,7 @@ func (h *Hub) giveBack(tx store.Tx, p *store.Pathway, held *store.Held) error {
 	if !held.MailFrom.Citizen() && !slices.ContainsFunc(relatives(p, prog), func(a store.Address) bool { return a == held.MailFrom }) {
 		apart := *held
 		apart.Addressed = ""
-		if err := h.tellNotTransmitted(tx, &apart, "", false); err != nil {
+		if err := h.tellNotTransmitted(tx, &apart, ending{rejected: true}); err != nil {
 			return err
 		}
 	}

@@ -101,6 +101,8 @@ func TestAnswersOfASharedBox(t *testing.T) {
 		{"display name in the national form", "From: \"Mme_Julie_PETIT_Cabinet Paul Durand\" <cabinet@idel.test>", "Vu.", "m5", store.Likely},
 		{"signature", "", "Vu ce matin.\n\nPaul Durand\nInfirmier" + quoted, "m6", store.Likely},
 		{"nothing", "From: \"Cabinet du Port\" <cabinet@idel.test>", "Vu ce matin." + quoted, "", store.ByBox},
+		{"line with the family name alone", "", "Auteur : DURAND\nVu.", "m6", store.Sure},
+		{"line with a given name alone", "", "Auteur : Paul\nVu.", "", store.ByBox},
 		{"line naming nobody of the box", "", "Auteur : Mme Lefort\nVu.\n\nPaul Durand", "", store.ByBox},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -29,9 +29,12 @@ func (h *Hub) Include(ctx context.Context, by Actor, r IncludeRequest) (PathwayV
 	if err := lines("family_name", &r.FamilyName, "given_name", &r.GivenName, "establishment", &r.Establishment, "phone", &r.Phone); err != nil {
 		return PathwayView{}, err
 	}
-	p.Establishment, p.Phone = r.Establishment, r.Phone
 	var warnings []string
 	var err error
+	p.Establishment = r.Establishment
+	if p.Phone, err = phoneNumber(r.Phone); err != nil {
+		return PathwayView{}, err
+	}
 	p.Patient, warnings, err = h.patient(r.FamilyName, r.GivenName, r.BirthDate, r.Sex, r.INS, r.INSOID)
 	if err != nil {
 		return PathwayView{}, err
@@ -239,6 +242,11 @@ func (h *Hub) UpdatePathway(ctx context.Context, by Actor, r PathwayUpdate) (Pat
 		}
 		if len(changed) == 0 {
 			return fail("nothing-to-change", nil)
+		}
+		if r.Phone != nil {
+			if p.Phone, err = phoneNumber(p.Phone); err != nil {
+				return err
+			}
 		}
 		var warnings []string
 		p.Patient, warnings, err = h.patient(now.FamilyName, now.GivenName, now.BirthDate, now.Sex, now.INS, now.INSOID)

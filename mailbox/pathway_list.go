@@ -46,6 +46,13 @@ const listPage = 200
 // gone through until the limit.
 func (h *Hub) Pathways(ctx context.Context, by Actor, f PathwayFilter) ([]PathwayView, error) {
 	views := []PathwayView{}
+	f.Programme = strings.ToLower(strings.TrimSpace(f.Programme))
+	if f.Programme != "" && h.o.Programmes().ByID(f.Programme) == nil {
+		return nil, fail("programme-unknown", map[string]any{"programme": f.Programme})
+	}
+	if err := oneOf("status", f.Status, store.PathwayOpen, store.PathwaySuspended, store.PathwayClosed, store.PathwayErasing, store.PathwayStatus(store.ErasureDone)); err != nil {
+		return nil, err
+	}
 	if f.Status == string(store.PathwayErasing) || f.Status == string(store.ErasureDone) {
 		views, err := h.erasures(ctx, by, f)
 		return views, errors.Join(err, h.seen(ctx, by, "pathway.listed", "", ""))
@@ -71,6 +78,19 @@ func (h *Hub) Pathways(ctx context.Context, by Actor, f PathwayFilter) ([]Pathwa
 		codes[i] = store.PathwayCode(views[i].ID)
 	}
 	return views, h.seenList(ctx, by, "pathway.listed", codes)
+}
+
+// oneOf refuses a word by which a list is narrowed that nothing can have: an
+// empty list would be taken for an answer.
+func oneOf[W ~string](option, word string, allowed ...W) error {
+	if word == "" || slices.Contains(allowed, W(word)) {
+		return nil
+	}
+	words := make([]string, len(allowed))
+	for i, w := range allowed {
+		words[i] = string(w)
+	}
+	return fail("filter", map[string]any{"option": option, "value": word, "allowed": strings.Join(words, ", ")})
 }
 
 // erasures lists what is left of pathways that are being erased, or were.

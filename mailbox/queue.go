@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/relais-sante/relais/mailbox/identity"
 	"github.com/relais-sante/relais/store"
 )
 
@@ -16,6 +17,12 @@ import (
 // Queue lists deliveries in the order they were made.
 func (h *Hub) Queue(ctx context.Context, by Actor, f QueueFilter) ([]QueueView, error) {
 	views := []QueueView{}
+	if err := oneOf("state", f.State, store.Queued, store.Sending, store.Sent, store.Failed, store.Partial, store.OnHold, store.Cancelled); err != nil {
+		return nil, err
+	}
+	if f.Pathway = strings.ToLower(strings.TrimSpace(f.Pathway)); f.Pathway != "" && !identity.CheckCode(f.Pathway) {
+		return nil, fail("pathway-code", map[string]any{"pathway": f.Pathway})
+	}
 	box := store.NewAddress(f.Mailbox)
 	after := store.DeliveryID(f.After)
 	programmes := map[store.PathwayCode]bool{}
@@ -40,7 +47,7 @@ func (h *Hub) Queue(ctx context.Context, by Actor, f QueueFilter) ([]QueueView, 
 		}
 		for _, d := range page {
 			after = d.ID
-			if !programmes[d.Pathway] || f.Pathway != "" && string(d.Pathway) != strings.ToLower(f.Pathway) || box != "" && d.Mailbox != box || f.State != "" && string(d.State) != f.State {
+			if !programmes[d.Pathway] || f.Pathway != "" && string(d.Pathway) != f.Pathway || box != "" && d.Mailbox != box || f.State != "" && string(d.State) != f.State {
 				continue
 			}
 			views = append(views, h.queueView(d))

@@ -192,7 +192,8 @@ func (h *Hub) releaseTimer(ctx context.Context, it store.Item) error {
 }
 
 func (h *Hub) releaseOne(ctx context.Context, p *store.Pathway, held *store.Held) error {
-	if standing(p) != nil {
+	var refusal *Refusal
+	if errors.As(standing(p), &refusal) {
 		err := h.change(ctx, func(tx store.Tx) error {
 			now, err := tx.Held(held.ID)
 			if errors.Is(err, store.ErrNotFound) {
@@ -201,7 +202,7 @@ func (h *Hub) releaseOne(ctx context.Context, p *store.Pathway, held *store.Held
 			if err != nil {
 				return fmt.Errorf("reading held message %s: %w", held.ID, err)
 			}
-			return h.expire(tx, now)
+			return h.expire(tx, now, refusal)
 		})
 		if err == nil {
 			h.forget(ctx, held.ID)
@@ -209,7 +210,6 @@ func (h *Hub) releaseOne(ctx context.Context, p *store.Pathway, held *store.Held
 		return err
 	}
 	receipt, err := h.takeHeld(ctx, held, assignment{pathway: p.Code, by: hubActor})
-	var refusal *Refusal
 	switch {
 	case errors.As(err, &refusal), errors.Is(err, store.ErrNotFound):
 		return nil // decided by somebody else meanwhile; the triage timer goes on

@@ -226,7 +226,7 @@ func (h *Hub) Reject(ctx context.Context, by Actor, r TriageRequest) error {
 			return err
 		}
 		gone = held.ID
-		if err := h.tellNotTransmitted(tx, held, reason, false); err != nil {
+		if err := h.tellNotTransmitted(tx, held, ending{rejected: true, reason: reason}); err != nil {
 			return err
 		}
 		return h.discard(tx, by, held, "triage.rejected")

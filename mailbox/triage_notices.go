@@ -200,10 +200,22 @@ func (h *Hub) toStaff(held *store.Held, p *store.Pathway, again bool) notice {
 	n.paragraphs = []string{
 		texts.T(h.o.Locale, "notices.decide", map[string]any{"date": texts.DateTime(h.o.Locale, held.Received.Local()), "where": where}),
 		texts.T(h.o.Locale, texts.ID("notices.why-"+held.Reason), nil),
-		texts.T(h.o.Locale, "notices.decide-next", map[string]any{"id": string(held.ID)}),
+		texts.T(h.o.Locale, decideNext(held), map[string]any{"id": string(held.ID), "pathway": string(held.Addressed)}),
 		texts.T(h.o.Locale, "notices.decide-until", map[string]any{"until": texts.DateTime(h.o.Locale, h.heldUntil(held).Local())}),
 	}
 	return n
+}
+
+// decideNext says how to decide: what waits for its pathway goes by itself, and
+// cannot be let go before.
+func decideNext(held *store.Held) texts.ID {
+	switch {
+	case held.Reason == reasonUnknownSender && held.Addressed != "":
+		return "notices.decide-next-unknown-sender"
+	case waitsForPathway(held):
+		return texts.ID("notices.decide-next-" + held.Reason)
+	}
+	return "notices.decide-next"
 }
 
 // toAnyDesk sends a notice to the programme's desk; where the programme is not
@@ -227,10 +239,17 @@ func (h *Hub) toAnyDesk(tx store.Tx, n notice) error {
 	return nil
 }
 
-// tellNotTransmitted tells the sender that a held message was not passed on:
-// nobody decided in time, or somebody decided so and gave a reason. The desk
-// hears of what nobody decided.
-func (h *Hub) tellNotTransmitted(tx store.Tx, held *store.Held, reason string, expired bool) error {
+// ending is how a held message ended without being passed on.
+type ending struct {
+	rejected bool     // somebody decided so
+	reason   string   // and said why
+	refused  *Refusal // its pathway takes no more mail
+	// Neither: nobody decided in time.
+}
+
+// tellNotTransmitted tells the sender that a held message was not passed on.
+// The desk hears of what nobody decided.
+func (h *Hub) tellNotTransmitted(tx store.Tx, held *store.Held, end ending) error {
 	p, err := h.addressed(tx, held)
 	if err != nil {
 		return err
@@ -239,30 +258,28 @@ func (h *Hub) tellNotTransmitted(tx store.Tx, held *store.Held, reason string, e
 	if err != nil || toNotice {
 		return err
 	}
+	why, desk := texts.T(h.o.Locale, texts.ID("notices.why-"+held.Reason), nil), texts.ID("notices.expired")
+	if end.refused != nil {
+		why, desk = texts.T(h.o.Locale, texts.ID("refusal."+string(end.refused.Reason)), nil), "notices.ended"
+	}
 	if tellable(held) {
-		decided := texts.T(h.o.Locale, "notices.not-transmitted-expired", nil)
-		if !expired {
-			decided = texts.T(h.o.Locale, "notices.not-transmitted-rejected", nil)
-		}
-		if reason != "" {
-			decided += " " + texts.T(h.o.Locale, "notices.not-transmitted-reason", map[string]any{"reason": reason})
-		}
 		n := h.toSender(held, p, noticeNotTransmitted, texts.T(h.o.Locale, "notices.not-transmitted-subject", nil),
-			texts.T(h.o.Locale, "notices.not-transmitted", map[string]any{"mail": h.quote(held.Received, ""), "to": writtenTo(held)}),
-			texts.T(h.o.Locale, texts.ID("notices.why-"+held.Reason), nil), decided,
-			texts.T(h.o.Locale, "notices.not-transmitted-next", nil), h.phone(p))
+			texts.T(h.o.Locale, "notices.not-transmitted", map[string]any{"mail": h.quote(held.Received, ""), "to": writtenTo(held)}), why)
+		if end.refused == nil { // which says what to do
+			n.paragraphs = append(n.paragraphs, h.outcome(end), texts.T(h.o.Locale, "notices.not-transmitted-next", nil))
+		}
+		n.paragraphs = append(n.paragraphs, h.phone(p))
 		if err := h.queueNotice(tx, n); err != nil {
 			return err
 		}
 	}
-	if !expired {
+	if end.rejected {
 		return nil
 	}
 	n := notice{
 		kind: noticeNotTransmitted, prog: h.programmeOf(held), held: held.ID, subject: texts.T(h.o.Locale, "notices.expired-subject", nil),
 		paragraphs: []string{
-			texts.T(h.o.Locale, "notices.expired", map[string]any{"date": texts.DateTime(h.o.Locale, held.Received.Local()), "id": string(held.ID)}),
-			texts.T(h.o.Locale, texts.ID("notices.why-"+held.Reason), nil),
+			texts.T(h.o.Locale, desk, map[string]any{"date": texts.DateTime(h.o.Locale, held.Received.Local()), "id": string(held.ID)}), why,
 		},
 	}
 	if tellable(held) {
@@ -274,4 +291,16 @@ func (h *Hub) tellNotTransmitted(tx store.Tx, held *store.Held, reason string, e
 		n.pathway = p.Code
 	}
 	return h.toAnyDesk(tx, n)
+}
+
+// outcome says that somebody decided, and why, or that nobody did.
+func (h *Hub) outcome(end ending) string {
+	if !end.rejected {
+		return texts.T(h.o.Locale, "notices.not-transmitted-expired", nil)
+	}
+	said := texts.T(h.o.Locale, "notices.not-transmitted-rejected", nil)
+	if end.reason != "" {
+		said += " " + texts.T(h.o.Locale, "notices.not-transmitted-reason", map[string]any{"reason": end.reason})
+	}
+	return said
 }

@@ -279,19 +279,20 @@ func TestSuspendedMailFollowsItsPathway(t *testing.T) {
 		change  func(*house) error
 		copies  string
 		notices string
+		why     string // for the sender
 	}{
 		{"reopened", func(h *house) error {
 			_, err := h.ReopenPathway(context.Background(), testActor, StatusChange{Pathway: string(h.child)})
 			return err
-		}, allButRoux, ""},
+		}, allButRoux, "", ""},
 		{"closed", func(h *house) error {
 			_, err := h.ClosePathway(context.Background(), testActor, StatusChange{Pathway: string(h.child)})
 			return err
-		}, "", "pon:not-transmitted roux:not-transmitted"},
+		}, "", "pon:not-transmitted roux:not-transmitted", "est clos"},
 		{"withdrawn", func(h *house) error {
 			_, err := h.WithdrawConsent(context.Background(), testActor, WithdrawRequest{Pathway: string(h.child)})
 			return err
-		}, "", "pon:not-transmitted roux:not-transmitted"},
+		}, "", "pon:not-transmitted roux:not-transmitted", "a été retiré"},
 	} {
 		h := newHouse(t)
 		h.withDesk()
@@ -307,8 +308,14 @@ func TestSuspendedMailFollowsItsPathway(t *testing.T) {
 			t.Fatal(err)
 		}
 		h.timers()
-		if got := h.relay(); boxes(got) != c.copies || notices(got) != c.notices {
+		got := h.relay()
+		if boxes(got) != c.copies || notices(got) != c.notices {
 			t.Errorf("%s: copies %q, notices %q", c.name, boxes(got), notices(got))
+		}
+		if c.why != "" {
+			if text := got["roux@chu.test"][0].text(t); !strings.Contains(text, c.why) || strings.Contains(text, "suspendu") {
+				t.Errorf("%s: the sender reads\n%s", c.name, text)
+			}
 		}
 		if held := h.heldNow(); len(held) != 0 {
 			t.Errorf("%s: still held", c.name)

@@ -36,7 +36,7 @@ func (h *Hub) triageTimer(ctx context.Context, it store.Item) error {
 				return err
 			}
 			held.Item = ""
-			return h.expire(tx, held)
+			return h.expire(tx, held, nil)
 		}
 		if held.Alerts < 2 {
 			err = h.announce(tx, held, true)
@@ -63,9 +63,10 @@ func (h *Hub) triageTimer(ctx context.Context, it store.Item) error {
 	return err
 }
 
-// expire gives up a held message: its sender and the desk are told.
-func (h *Hub) expire(tx store.Tx, held *store.Held) error {
-	if err := h.tellNotTransmitted(tx, held, "", true); err != nil {
+// expire gives up a held message, in time or as its pathway takes no more mail:
+// its sender and the desk are told.
+func (h *Hub) expire(tx store.Tx, held *store.Held, refused *Refusal) error {
+	if err := h.tellNotTransmitted(tx, held, ending{refused: refused}); err != nil {
 		return err
 	}
 	return h.discard(tx, hubActor, held, "triage.expired")

@@ -28,7 +28,7 @@ func (c *cli) checkCommand() *cobra.Command {
 			return c.records(config)
 		}
 		problems = append(problems, config.CheckFiles()...)
-		problems = append(problems, gateway.CheckKeys(config)...)
+		problems = append(problems, gateway.Check(config)...)
 		set, found := config.LoadProgrammes()
 		return c.checked(append(problems, found...), len(set.Programmes))
 	})

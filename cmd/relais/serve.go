@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"os/signal"
+	"slices"
 	"sync"
 	"syscall"
 
@@ -73,8 +74,11 @@ func (c *cli) serveCommand() *cobra.Command {
 // serveFault says why the hub could not go on.
 func (c *cli) serveFault(err error, config *configs.Config) string {
 	var network *net.OpError
-	if problems := gateway.CheckKeys(config); len(problems) > 0 {
-		return configs.Explain(problems[0], c.locale)
+	_, programmes := config.LoadProgrammes()
+	for _, p := range slices.Concat(config.CheckFiles(), gateway.Check(config), programmes) {
+		if !p.Warning || p.ID == configs.SecretAway {
+			return texts.T(c.locale, "cli.bad-config", map[string]any{"problem": configs.Explain(p, c.locale)})
+		}
 	}
 	if said := c.keyFault(err, config); said != "" {
 		return said

@@ -122,11 +122,15 @@ func (c *cli) operatorBox(b admin.OperatorBox) string {
 func (c *cli) retention(r mailbox.RetentionView) string {
 	day := func(t *time.Time) string {
 		if t == nil {
-			return "—"
+			return ""
 		}
 		return c.day(*t)
 	}
-	said := []string{texts.T(c.locale, "traces.kept", map[string]any{"application": day(r.OldestApplication), "technical": day(r.OldestTechnical)})}
+	kept := texts.T(c.locale, "traces.none-yet", nil)
+	if r.OldestApplication != nil {
+		kept = texts.T(c.locale, "traces.kept", map[string]any{"application": day(r.OldestApplication), "technical": day(r.OldestTechnical)})
+	}
+	said := []string{kept}
 	for _, kind := range slices.Sorted(maps.Keys(r.Purged)) {
 		gone := r.Purged[kind]
 		said = append(said, texts.T(c.locale, texts.ID("traces.gone-"+kind), map[string]any{"n": gone.Count, "date": c.day(gone.At)}))

@@ -146,6 +146,18 @@ func loadPair(certificate, key string) (*tls.Certificate, error) {
 	return &pair, nil
 }
 
+// CheckPair reports a certificate and a key that the hub could not use.
+func CheckPair(certificate, key string) error {
+	_, err := loadPair(certificate, key)
+	return err
+}
+
+// CheckAuthorities reports a bundle that the hub could not use.
+func CheckAuthorities(path string) error {
+	_, err := loadAuthorities(path)
+	return err
+}
+
 // ErrKeyPair: certificate and key do not fit, or are not in PEM.
 const ErrKeyPair = journal.Fault("certificate and key are not a pair in PEM")
 

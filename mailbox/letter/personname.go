@@ -67,6 +67,17 @@ func NameIn(lines []string, name string) bool {
 	return false
 }
 
+// IsFamilyName reports whether text is the family name of that person and
+// nothing else: "Lenoir" says who writes where a line asks for nothing but a
+// name, and would say nothing in a sentence.
+func IsFamilyName(text, name string) bool {
+	if len(name) > maxNameBytes {
+		return false
+	}
+	_, family := splitName(name)
+	return len(family) > 0 && slices.Equal(strings.Fields(identity.FoldName(text)), family)
+}
+
 // signs reports whether words hold form, not as somebody else's name.
 func signs(words, form []string) bool {
 	for i := 0; i+len(form) <= len(words); i++ {

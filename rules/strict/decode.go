@@ -1,6 +1,7 @@
 package strict
 
 import (
+	"bytes"
 	"encoding"
 	"errors"
 	"fmt"
@@ -29,6 +30,7 @@ func Decode(file string, src []byte, into any) (*Document, []Problem) {
 	if len(src) > MaxBytes {
 		return empty, []Problem{{File: file, ID: tooLarge, Args: map[string]any{"limit": MaxBytes >> 10}}}
 	}
+	src = bytes.TrimPrefix(src, []byte("\xef\xbb\xbf")) // as some editors begin a file
 	var values map[string]any
 	if err := toml.Unmarshal(src, &values); err != nil {
 		p := Problem{File: file, ID: syntax, Args: map[string]any{"error": strings.TrimPrefix(err.Error(), "toml: ")}}

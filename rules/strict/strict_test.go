@@ -38,7 +38,7 @@ func lines(problems []Problem) []string {
 
 func TestDecode(t *testing.T) {
 	var got sample
-	_, problems := Decode("f.toml", []byte(`
+	_, problems := Decode("f.toml", []byte("\ufeff"+`
 name = 'é'
 list = ["x", "y"]
 in.text = "dotted"

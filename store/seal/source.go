@@ -139,6 +139,13 @@ func hubKey(s Source) ([]byte, error) {
 	return key, nil
 }
 
+// CheckHubKey reports a hub key that could not be read.
+func CheckHubKey(s Source) error {
+	key, err := hubKey(s)
+	clear(key)
+	return err
+}
+
 // writeNew makes a file that did not exist and makes it durable, name included.
 func writeNew(path string, data []byte) error {
 	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
