@@ -51,6 +51,29 @@ type tables struct {
 	page  *page
 	prev  *page
 	delta folder.Delta
+	asOf  glance // when page was last what the folder held
+}
+
+// glance is when a folder was looked at.
+type glance struct {
+	sequence   uint64 // of the store
+	programmes *rules.Set
+	at         time.Time
+}
+
+// together bounds how long one look serves: many sessions are woken by one
+// change, and look at once.
+const together = 50 * time.Millisecond
+
+func (r *Reader) glance() glance {
+	return glance{r.h.store.Sequence(), r.h.o.Programmes(), r.h.o.Now()}
+}
+
+// serves reports whether who looks now sees what was seen then: nothing
+// whatever was committed since.
+func (g *glance) serves(now *glance) bool {
+	age := now.at.Sub(g.at)
+	return g.sequence == now.sequence && g.programmes == now.programmes && age >= 0 && age < together
 }
 
 // since gives what is different from a table got before.
@@ -121,6 +144,19 @@ func (k viewOf) place(m *store.Message, box store.Address) (uid uint32, modseq u
 // sharedPage gives the folder as it is now. The desk is locked. It is
 // folder.ErrNone when nothing of it may be seen.
 func (r *Reader) sharedPage(ctx context.Context, k viewOf) (*tables, error) {
+	now := r.glance() // before anything is read
+	if t := r.desk.tables[k.key()]; t != nil && t.page != nil && t.asOf.serves(&now) {
+		return t, nil
+	}
+	t, err := r.sharedNow(ctx, k)
+	if err != nil {
+		return nil, err
+	}
+	t.asOf = now
+	return t, nil
+}
+
+func (r *Reader) sharedNow(ctx context.Context, k viewOf) (*tables, error) {
 	sources, err := r.sources(ctx, k.code)
 	if err != nil {
 		return nil, err

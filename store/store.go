@@ -69,6 +69,10 @@ type Store interface {
 	// View runs fn on a consistent snapshot.
 	View(ctx context.Context, fn func(View) error) error
 
+	// Sequence names what a View that begins now may be the first to see: while
+	// it stays the same, nothing was committed since. It costs nothing.
+	Sequence() uint64
+
 	// Commit runs fn and makes what it put durable. It returns fn's error
 	// unchanged, in which case nothing was put.
 	Commit(ctx context.Context, fn func(Tx) error) error

@@ -15,6 +15,9 @@ type watch struct {
 	topics []string
 }
 
+// Sequence implements [store.Store].
+func (s *Store) Sequence() uint64 { return s.levels.Load().state.Seq }
+
 // Watch implements [store.Store].
 func (s *Store) Watch(c chan<- struct{}, topics ...string) (stop func()) {
 	w := &watch{c: c, topics: topics}

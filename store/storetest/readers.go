@@ -210,6 +210,11 @@ func watch(t *testing.T, b *bench) {
 			return false
 		}
 	}
+	before := b.Sequence()
+	b.view(func(v store.View) error { _, err := v.ModSeq(); return err })
+	if b.Sequence() != before {
+		t.Error("looking is taken for a change")
+	}
 	thread, mine := make(chan struct{}, 1), make(chan struct{}, 1)
 	stop := b.Watch(thread, p.Code.Topic())
 	defer b.Watch(mine, reader.Topic(), store.Address("anne@chu.example").Topic())()
@@ -220,6 +225,9 @@ func watch(t *testing.T, b *bench) {
 	b.file(message(p.Code, messageID(2)), nil)
 	if !woken(thread) || woken(mine) {
 		t.Error("a message wakes its pathway alone")
+	}
+	if b.Sequence() <= before {
+		t.Error("the sequence stands still while messages come")
 	}
 	m := message(other.Code, messageID(4))
 	m.Boxes = []store.BoxUID{{Box: "anne@chu.example"}}
