@@ -21,14 +21,13 @@ package oauth
 import (
 	"context"
 	"encoding/json"
-	"net/http"
 	"slices"
 	"strings"
 	"sync"
 	"time"
 
+	"github.com/relais-sante/relais/gateway/oidc"
 	"github.com/relais-sante/relais/mailbox"
-	"github.com/relais-sante/relais/store/journal"
 )
 
 // Options are the settings [oauth].
@@ -53,32 +52,21 @@ type Options struct {
 	Now         func() time.Time
 }
 
-// Faults.
-const (
-	errAddress = journal.Fault("an address of the identity provider is not https")
-	errIssuer  = journal.Fault("the discovery document is another issuer's")
-	errAnswer  = journal.Fault("the identity provider's answer is not understood")
-	errStatus  = journal.Fault("the identity provider answers with an error")
-	errBundle  = journal.Fault("no certificate in the authorities of the identity provider")
-)
-
 // Bounds.
 const (
 	patience   = 10 * time.Second // one request
-	maxAnswer  = 512 << 10
-	keysFor    = time.Hour   // then they are fetched anew
-	keysAtMost = time.Minute // between two fetches, whatever tokens ask for
-	skew       = time.Minute // between clocks
+	keysFor    = time.Hour        // then they are fetched anew
+	keysAtMost = time.Minute      // between two fetches, whatever tokens ask for
+	skew       = time.Minute      // between clocks
 	maxKeys    = 64
 )
 
 // Verifier judges tokens. Safe for concurrent use.
 type Verifier struct {
-	o    Options
-	http *http.Client
+	o        Options
+	provider *oidc.Provider
 
 	mu      sync.Mutex // held while keys are fetched: one fetch serves all
-	places  places
 	keys    map[string]publicKey
 	fetched time.Time // when keys were
 	tried   time.Time
@@ -91,23 +79,13 @@ func New(o Options) (*Verifier, error) {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	transport, err := transportOf(o.Authorities)
+	p, err := oidc.New(oidc.Options{
+		Issuer: o.Issuer, Discovery: o.Discovery, Authorities: o.Authorities, Dev: o.Dev, Patience: patience,
+	})
 	if err != nil {
 		return nil, err
 	}
-	v := &Verifier{o: o, http: &http.Client{
-		Transport: transport, Timeout: patience,
-		// A redirection would take the secret elsewhere.
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	}}
-	if !v.allowed(o.Issuer) || !v.allowed(v.discovery()) {
-		return nil, errAddress
-	}
-	return v, nil
-}
-
-func (v *Verifier) discovery() string {
-	return strings.TrimSuffix(v.o.Issuer, "/") + "/" + strings.TrimPrefix(v.o.Discovery, "/")
+	return &Verifier{o: o, provider: p}, nil
 }
 
 // Verify implements mailbox.TokenVerifier.

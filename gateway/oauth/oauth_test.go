@@ -21,6 +21,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"github.com/relais-sante/relais/gateway/oidc"
 	"github.com/relais-sante/relais/mailbox"
 )
 
@@ -169,7 +170,7 @@ func (p *idp) verifier(t testing.TB, change func(*Options)) *Verifier {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(v.http.CloseIdleConnections)
+	t.Cleanup(v.provider.Close)
 	return v
 }
 
@@ -295,7 +296,7 @@ func TestAddresses(t *testing.T) {
 	}
 	p := newIDP(t)
 	v := p.verifier(t, func(o *Options) { o.Issuer += "/" }) // its document says otherwise
-	if _, err := v.Verify(t.Context(), token(t, map[string]any{"alg": "RS256", "kid": "one"}, p.good(nil))); !errors.Is(err, mailbox.ErrProvider) || !errors.Is(err, errIssuer) {
+	if _, err := v.Verify(t.Context(), token(t, map[string]any{"alg": "RS256", "kid": "one"}, p.good(nil))); !errors.Is(err, mailbox.ErrProvider) || !errors.Is(err, oidc.ErrIssuer) {
 		t.Errorf("another issuer's document: %v", err)
 	}
 }

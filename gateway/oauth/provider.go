@@ -5,84 +5,16 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rsa"
-	"crypto/tls"
-	"crypto/x509"
 	"encoding/base64"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io"
 	"math/big"
-	"net/http"
-	"net/netip"
 	"net/url"
-	"os"
 	"strings"
-	"time"
 
+	"github.com/relais-sante/relais/gateway/oidc"
 	"github.com/relais-sante/relais/mailbox"
 )
-
-// places are the provider's addresses, once discovered.
-type places struct {
-	Issuer        string `json:"issuer"`
-	Keys          string `json:"jwks_uri"`
-	Introspection string `json:"introspection_endpoint"`
-}
-
-// transportOf speaks TLS to a provider under the given authorities.
-func transportOf(authorities string) (*http.Transport, error) {
-	t := &http.Transport{
-		Proxy: http.ProxyFromEnvironment, ForceAttemptHTTP2: true, MaxIdleConns: 4, IdleConnTimeout: time.Minute,
-		TLSHandshakeTimeout: patience, MaxResponseHeaderBytes: 64 << 10, TLSClientConfig: &tls.Config{MinVersion: tls.VersionTLS12},
-	}
-	if authorities == "" {
-		return t, nil
-	}
-	text, err := os.ReadFile(authorities)
-	if err != nil {
-		return nil, fmt.Errorf("reading the authorities of the identity provider: %w", err)
-	}
-	t.TLSClientConfig.RootCAs = x509.NewCertPool()
-	if !t.TLSClientConfig.RootCAs.AppendCertsFromPEM(text) {
-		return nil, errBundle
-	}
-	return t, nil
-}
-
-// allowed: on a development hub, a provider on this machine may do without TLS.
-func (v *Verifier) allowed(address string) bool {
-	u, err := url.Parse(address)
-	if err != nil || u.Host == "" || u.User != nil {
-		return false
-	}
-	if u.Scheme == "http" && v.o.Dev {
-		ip, err := netip.ParseAddr(u.Hostname())
-		return u.Hostname() == "localhost" || err == nil && ip.IsLoopback()
-	}
-	return u.Scheme == "https"
-}
-
-// discover reads the discovery document, once. The caller holds mu.
-func (v *Verifier) discover(ctx context.Context) error {
-	if v.places.Issuer != "" {
-		return nil
-	}
-	var p places
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, v.discovery(), nil)
-	if err != nil {
-		return errAddress
-	}
-	if err := v.do(req, &p); err != nil {
-		return fmt.Errorf("reading the discovery document: %w", err)
-	}
-	// OpenID Connect Discovery §4.3: the very same, or it speaks for another.
-	if p.Issuer != v.o.Issuer {
-		return errIssuer
-	}
-	v.places = p
-	return nil
-}
 
 // publicKey is a key of the provider.
 type publicKey struct {
@@ -105,8 +37,8 @@ func (v *Verifier) key(ctx context.Context, id string) (publicKey, error) {
 	}
 	v.tried = now
 	if err := v.fetch(ctx); err != nil {
-		v.places = places{} // they may have moved
-		if known {          // a provider that is away for a while has not changed its keys
+		v.provider.Forget()
+		if known { // a provider that is away for a while has not changed its keys
 			return k, nil
 		}
 		return publicKey{}, fmt.Errorf("%w: %w", mailbox.ErrProvider, err)
@@ -117,20 +49,14 @@ func (v *Verifier) key(ctx context.Context, id string) (publicKey, error) {
 
 // fetch reads the provider's keys (RFC 7517). The caller holds mu.
 func (v *Verifier) fetch(ctx context.Context) error {
-	if err := v.discover(ctx); err != nil {
-		return err
-	}
-	if !v.allowed(v.places.Keys) {
-		return errAddress
-	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, v.places.Keys, nil)
+	places, err := v.provider.Discover(ctx)
 	if err != nil {
-		return errAddress
+		return err
 	}
 	var set struct {
 		Keys []jwk `json:"keys"`
 	}
-	if err := v.do(req, &set); err != nil {
+	if err := v.provider.Get(ctx, places.Keys, &set); err != nil {
 		return fmt.Errorf("reading the provider's keys: %w", err)
 	}
 	keys := map[string]publicKey{}
@@ -140,7 +66,7 @@ func (v *Verifier) fetch(ctx context.Context) error {
 		}
 	}
 	if len(keys) == 0 {
-		return errAnswer
+		return oidc.ErrAnswer
 	}
 	v.keys = keys
 	return nil
@@ -210,25 +136,13 @@ func (v *Verifier) introspect(ctx context.Context, token string) (claims, error)
 	if err != nil {
 		return nil, fmt.Errorf("reading the client secret: %w", err)
 	}
-	v.mu.Lock()
-	err = v.discover(ctx)
-	place := v.places.Introspection
-	v.mu.Unlock()
-	if err == nil && !v.allowed(place) {
-		err = errAddress
-	}
+	places, err := v.provider.Discover(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", mailbox.ErrProvider, err)
 	}
-	form := url.Values{"token": {token}, "token_type_hint": {"access_token"}}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, place, strings.NewReader(form.Encode()))
-	if err != nil {
-		return nil, errAddress
-	}
-	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-	req.SetBasicAuth(url.QueryEscape(v.o.ClientID), url.QueryEscape(secret)) // RFC 6749 §2.3.1 encodes both
 	var c claims
-	if err := v.do(req, &c); err != nil {
+	form := url.Values{"token": {token}, "token_type_hint": {"access_token"}}
+	if err := v.provider.Post(ctx, places.Introspection, form, url.UserPassword(v.o.ClientID, secret), &c); err != nil {
 		return nil, fmt.Errorf("%w: %w", mailbox.ErrProvider, err)
 	}
 	active := false
@@ -239,29 +153,4 @@ func (v *Verifier) introspect(ctx context.Context, token string) (claims, error)
 		return nil, mailbox.ErrLogin
 	}
 	return c, nil
-}
-
-// do sends a request and reads a bounded answer in JSON. Errors quote neither
-// addresses nor answers: a token may be in them.
-func (v *Verifier) do(req *http.Request, into any) error {
-	req.Header.Set("Accept", "application/json")
-	res, err := v.http.Do(req)
-	if err != nil {
-		var inner *url.Error
-		if errors.As(err, &inner) {
-			err = inner.Err
-		}
-		return fmt.Errorf("reaching the identity provider: %w", err)
-	}
-	defer res.Body.Close()
-	b, err := io.ReadAll(io.LimitReader(res.Body, maxAnswer+1))
-	switch {
-	case err != nil:
-		return fmt.Errorf("reading the identity provider's answer: %w", err)
-	case res.StatusCode != http.StatusOK:
-		return errStatus
-	case len(b) > maxAnswer, json.Unmarshal(b, into) != nil:
-		return errAnswer
-	}
-	return nil
 }

@@ -3,7 +3,6 @@ package operator
 import (
 	"bytes"
 	"context"
-	"errors"
 	"io"
 	"net"
 	"strings"
@@ -114,16 +113,3 @@ func FuzzServer(f *testing.F) {
 type nowhere struct{ net.Listener }
 
 func (nowhere) Addr() net.Addr { return &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 1} }
-
-// FuzzAnswer: an identity provider's answers end in a token fit for a line, or
-// in an error that quotes nothing.
-func FuzzAnswer(f *testing.F) {
-	f.Add(200, []byte(`{"access_token":"a","token_type":"Bearer","expires_in":99999999999999}`))
-	f.Add(400, []byte(`{"error":"invalid_grant"}`))
-	f.Fuzz(func(t *testing.T, status int, body []byte) {
-		err := refusalOf(status, body)
-		if !errors.Is(err, ErrRefused) && err != errStatus {
-			t.Errorf("status %d: %v", status, err)
-		}
-	})
-}

@@ -18,6 +18,7 @@ import (
 	"github.com/emersion/go-sasl"
 
 	"github.com/relais-sante/relais/configs"
+	"github.com/relais-sante/relais/gateway/oidc"
 )
 
 // idp is an identity provider of the tests.
@@ -247,18 +248,18 @@ func TestProviderThatIsNotBelieved(t *testing.T) {
 		discovery, token func(http.ResponseWriter)
 		want             error
 	}{
-		"another issuer":        {jsonText(`{"issuer":"https://other.example","token_endpoint":"https://other.example/t"}`), nil, errIssuer},
-		"tokens in clear":       {jsonText(`{"issuer":"ISSUER","token_endpoint":"http://other.example/t"}`), nil, errProviderURL},
-		"no endpoint":           {jsonText(`{"issuer":"ISSUER"}`), nil, errProviderURL},
-		"a page":                {text(http.StatusOK, "text/html", "<html>"), nil, errAnswer},
-		"not JSON":              {jsonText("{"), nil, errAnswer},
-		"without end":           {jsonText(strings.Repeat(" ", maxAnswer+1)), nil, errAnswerSize},
-		"elsewhere":             {text(http.StatusFound, "application/json", "{}"), nil, errStatus},
-		"away":                  {nil, text(http.StatusServiceUnavailable, "text/plain", "later"), errStatus},
-		"unknown error":         {nil, text(http.StatusBadRequest, "application/json", `{"error":"Mme Petit"}`), errStatus},
-		"a line break":          {nil, jsonText(`{"access_token":"a\r\nb","token_type":"Bearer"}`), errAnswer},
-		"no token":              {nil, jsonText(`{"token_type":"Bearer"}`), errAnswer},
-		"another kind of token": {nil, jsonText(`{"access_token":"a","token_type":"mac"}`), errAnswer},
+		"another issuer":        {jsonText(`{"issuer":"https://other.example","token_endpoint":"https://other.example/t"}`), nil, oidc.ErrIssuer},
+		"tokens in clear":       {jsonText(`{"issuer":"ISSUER","token_endpoint":"http://other.example/t"}`), nil, oidc.ErrAddress},
+		"no endpoint":           {jsonText(`{"issuer":"ISSUER"}`), nil, oidc.ErrAddress},
+		"a page":                {text(http.StatusOK, "text/html", "<html>"), nil, oidc.ErrAnswer},
+		"not JSON":              {jsonText("{"), nil, oidc.ErrAnswer},
+		"without end":           {jsonText(strings.Repeat(" ", oidc.MaxAnswer+1)), nil, oidc.ErrAnswerSize},
+		"elsewhere":             {text(http.StatusFound, "application/json", "{}"), nil, oidc.ErrStatus},
+		"away":                  {nil, text(http.StatusServiceUnavailable, "text/plain", "later"), oidc.ErrStatus},
+		"unknown error":         {nil, text(http.StatusBadRequest, "application/json", `{"error":"Mme Petit"}`), oidc.ErrStatus},
+		"a line break":          {nil, jsonText(`{"access_token":"a\r\nb","token_type":"Bearer"}`), oidc.ErrAnswer},
+		"no token":              {nil, jsonText(`{"token_type":"Bearer"}`), oidc.ErrAnswer},
+		"another kind of token": {nil, jsonText(`{"access_token":"a","token_type":"mac"}`), oidc.ErrAnswer},
 	} {
 		t.Run(name, func(t *testing.T) {
 			p := newIDP(t)
@@ -301,7 +302,7 @@ func TestProviderThatHangs(t *testing.T) {
 func TestProviderInClear(t *testing.T) {
 	for issuer, dev := range map[string]bool{"http://127.0.0.1/x": false, "http://idp.example": true, "ftp://idp.example": true, "https://a:b@idp.example": true} {
 		s := configs.Operator{Name: "e", Auth: configs.AuthOAuthBearer, Issuer: issuer, Discovery: "d"}
-		if _, err := NewAccess(AccessOptions{Settings: s, Dev: dev}); !errors.Is(err, errProviderURL) {
+		if _, err := NewAccess(AccessOptions{Settings: s, Dev: dev}); !errors.Is(err, oidc.ErrAddress) {
 			t.Errorf("%s: %v", issuer, err)
 		}
 	}
