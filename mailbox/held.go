@@ -115,12 +115,3 @@ var indexDecoding = func() cbor.DecMode {
 	}
 	return mode
 }()
-
-// decodeIndex reads the stored index of a message.
-func decodeIndex(b []byte) (*letter.Index, error) {
-	idx := new(letter.Index)
-	if err := indexDecoding.Unmarshal(b, idx); err != nil {
-		return nil, fmt.Errorf("reading a stored index: %w", store.ErrCorrupt)
-	}
-	return idx, nil
-}

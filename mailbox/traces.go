@@ -99,9 +99,11 @@ const (
 // pathway (and each 500 messages of it). When it returns nil the traces are
 // durable: only then may the answer be completed (IMAP: the tagged OK).
 func (h *Hub) TraceReads(ctx context.Context, by Actor, how Reading, read []store.MessageRef) error {
-	if len(read) == 0 {
-		return nil
-	}
+	return h.traceAll(ctx, by, readRecords(how, read))
+}
+
+// readRecords are the records of messages read.
+func readRecords(how Reading, read []store.MessageRef) (records []store.Trace) {
 	var codes []store.PathwayCode // in the order they came
 	ids := map[store.PathwayCode][]string{}
 	for _, r := range read {
@@ -110,18 +112,32 @@ func (h *Hub) TraceReads(ctx context.Context, by Actor, how Reading, read []stor
 		}
 		ids[r.Pathway] = append(ids[r.Pathway], string(r.Message))
 	}
+	for _, code := range codes {
+		for some := range slices.Chunk(ids[code], traceObjects) {
+			records = append(records, aboutObjects(store.Trace{Action: string(how), Pathway: code, Outcome: outcomeDone}, some))
+		}
+	}
+	return records
+}
+
+func aboutObjects(t store.Trace, some []string) store.Trace {
+	if len(some) == 1 {
+		t.Object = some[0]
+	} else {
+		t.Objects = some
+	}
+	return t
+}
+
+// traceAll traces reads in one commit.
+func (h *Hub) traceAll(ctx context.Context, by Actor, records []store.Trace) error {
+	if len(records) == 0 {
+		return nil
+	}
 	err := h.commit(ctx, func(tx store.Tx) error {
-		for _, code := range codes {
-			for some := range slices.Chunk(ids[code], traceObjects) {
-				t := store.Trace{Action: string(how), Pathway: code, Outcome: outcomeDone}
-				if len(some) == 1 {
-					t.Object = some[0]
-				} else {
-					t.Objects = some
-				}
-				if err := h.put1(tx, by, t); err != nil {
-					return err
-				}
+		for i := range records {
+			if err := h.put1(tx, by, records[i]); err != nil {
+				return err
 			}
 		}
 		return nil

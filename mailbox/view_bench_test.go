@@ -113,7 +113,7 @@ func BenchmarkViewOfMany(b *testing.B) {
 		uids := uidsOf(t)[:10_000]
 		for b.Loop() {
 			var n atomic.Int64
-			err := f.Look(ctx, uids, folder.Envelope, func(uint32, *folder.Shown, folder.Content) error { n.Add(1); return nil })
+			err := f.Look(ctx, uids, folder.Envelope, func(uint32, *folder.Shown, folder.Content) (bool, error) { n.Add(1); return false, nil })
 			if err != nil || n.Load() != int64(len(uids)) {
 				b.Fatal(n.Load(), err)
 			}
@@ -125,7 +125,7 @@ func BenchmarkViewOfMany(b *testing.B) {
 		uids := uidsOf(t)[:10_000]
 		for b.Loop() {
 			var n atomic.Int64
-			err := f.Look(ctx, uids, folder.Fields, func(uint32, *folder.Shown, folder.Content) error { n.Add(1); return nil })
+			err := f.Look(ctx, uids, folder.Fields, func(uint32, *folder.Shown, folder.Content) (bool, error) { n.Add(1); return false, nil })
 			if err != nil || n.Load() != int64(len(uids)) {
 				b.Fatal(n.Load(), err)
 			}

@@ -183,6 +183,8 @@ type each struct {
 	fn      func(uid uint32, m *folder.Shown) error
 	stopped error            // what fn returned
 	listed  []*store.Message // of pathways, for their traces
+	passing bool             // what is shown is looked through: the caller notes it
+	now     *store.Message   // of a pathway, while it is shown
 
 	lined   letter.Shown // the line of the pathway of the run
 	of      *source      // that pathway
@@ -229,6 +231,7 @@ func (e *each) show(_ store.View, one *readable, stored []byte) error {
 		e.index.Size = one.m.Shown
 		e.index.Fields, _ = e.lined.Fields(e.index.Fields[:0], e.stored.Fields)
 	}
+	e.now = one.m
 	if one.mail != "" {
 		e.shown = mailShown(one, x)
 		return e.tell(one.uid)
@@ -241,7 +244,9 @@ func (e *each) show(_ store.View, one *readable, stored []byte) error {
 		e.refs = append(append(e.refs[:0], m.Root), m.References...)
 	}
 	e.shown = messageShown(one, x, e.thread, e.refs)
-	e.listed = append(e.listed, m)
+	if !e.passing {
+		e.listed = append(e.listed, m)
+	}
 	return e.tell(one.uid)
 }
 
@@ -266,6 +271,7 @@ func (e *each) showSheet(uid uint32) (err error) {
 	if e.shown, err = e.o.sheetIndex(uid); err != nil {
 		return err
 	}
+	e.now = nil
 	return e.tell(uid)
 }
 

@@ -29,14 +29,16 @@ const (
 // for each processor. A search that gets none goes on alone.
 var lookers = make(chan struct{}, runtime.GOMAXPROCS(0))
 
+// lookFunc looks at a message, see [folder.Folder].
+type lookFunc = func(uid uint32, m *folder.Shown, c folder.Content) (found bool, err error)
+
 // candidate is a message that was made ready on a snapshot.
 type candidate struct {
 	readable
-	stored  []byte
-	sheet   bool
-	blob    *store.Blob
-	content *content
-	opened  bool
+	stored []byte
+	sheet  bool
+	blob   *store.Blob
+	opened bool
 }
 
 const errLook = journal.Fault("a message could not be looked through for a defect of the hub")
@@ -45,7 +47,7 @@ const errLook = journal.Fault("a message could not be looked through for a defec
 var errBatch = errors.New("enough for one batch")
 
 // Look implements [folder.Folder].
-func (o *opened) Look(ctx context.Context, uids []uint32, depth folder.Depth, fn func(uid uint32, m *folder.Shown, c folder.Content) error) error {
+func (o *opened) Look(ctx context.Context, uids []uint32, depth folder.Depth, fn lookFunc) error {
 	l := &looking{o: o, ctx: ctx, uids: uids, depth: depth, fn: fn}
 	// A sheet is made for the session, which serves one at a time.
 	if o.kind != kindSheet {
@@ -64,8 +66,7 @@ func (o *opened) Look(ctx context.Context, uids []uint32, depth folder.Depth, fn
 	}
 	l.work()
 	l.wg.Wait()
-	o.reads.listed = append(o.reads.listed, l.reads.listed...)
-	o.reads.opened = append(o.reads.opened, l.reads.opened...)
+	o.reads.searched.join(&l.searched)
 	return l.fault
 }
 
@@ -74,13 +75,13 @@ type looking struct {
 	o     *opened
 	ctx   context.Context
 	depth folder.Depth
-	fn    func(uid uint32, m *folder.Shown, c folder.Content) error
+	fn    lookFunc
 	wg    sync.WaitGroup
 
-	mu    sync.Mutex
-	uids  []uint32 // not yet looked at
-	reads reads
-	fault error // the first
+	mu       sync.Mutex
+	uids     []uint32 // not yet looked at
+	searched searched
+	fault    error // the first
 }
 
 // work looks at one batch after the other until there is none.
@@ -124,11 +125,16 @@ func (l *looking) stop(err error) {
 
 // fields looks at the header fields of a batch.
 func (l *looking) fields(batch []uint32) error {
-	e := l.o.each(l.depth, func(uid uint32, m *folder.Shown) error { return l.fn(uid, m, nil) })
+	var seen searched
+	defer l.note(&seen)
+	e := l.o.each(l.depth, nil)
+	e.passing = true
+	e.fn = func(uid uint32, m *folder.Shown) error {
+		found, err := l.fn(uid, m, nil)
+		seen.add(e.now, found, false)
+		return err
+	}
 	err := l.o.r.h.view(l.ctx, func(v store.View) error { return e.batch(v, batch) })
-	l.mu.Lock()
-	l.reads.listed = append(l.reads.listed, e.listed...)
-	l.mu.Unlock()
 	if e.stopped == nil && err != nil {
 		return fmt.Errorf("reading indexes: %w", err)
 	}
@@ -137,6 +143,8 @@ func (l *looking) fields(batch []uint32) error {
 
 // contents looks at index and content of a batch.
 func (l *looking) contents(batch []uint32) error {
+	var seen searched
+	defer l.note(&seen)
 	for len(batch) > 0 {
 		all, err := l.o.ready(l.ctx, batch)
 		switch {
@@ -149,33 +157,21 @@ func (l *looking) contents(batch []uint32) error {
 			batch = nil
 		}
 		for i := range all {
-			if err = l.o.lookAt(l.ctx, &all[i], l.fn); err != nil {
-				batch = nil
-				break
+			found, err := l.o.lookAt(l.ctx, &all[i], l.fn)
+			seen.add(all[i].m, found, all[i].opened)
+			if err != nil {
+				return err
 			}
-		}
-		l.note(all)
-		if !errors.Is(err, errBatch) && err != nil {
-			return err
 		}
 	}
 	return nil
 }
 
-// note notes what was read.
-func (l *looking) note(all []candidate) {
+// note notes what was looked at.
+func (l *looking) note(seen *searched) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for i := range all {
-		c := &all[i]
-		switch {
-		case c.m == nil: // private, or a sheet, which notes it by itself
-		case c.opened:
-			l.reads.opened = append(l.reads.opened, store.MessageRef{Pathway: c.m.Pathway, Message: c.m.ID})
-		case c.content != nil:
-			l.reads.listed = append(l.reads.listed, c.m)
-		}
-	}
+	l.searched.join(seen)
 }
 
 // ready reads what is needed of some messages on one snapshot.
@@ -211,13 +207,13 @@ func (o *opened) ready(ctx context.Context, uids []uint32) (all []candidate, err
 }
 
 // lookAt calls fn for one message.
-func (o *opened) lookAt(ctx context.Context, l *candidate, fn func(uid uint32, m *folder.Shown, c folder.Content) error) error {
+func (o *opened) lookAt(ctx context.Context, l *candidate, fn lookFunc) (found bool, err error) {
 	if l.sheet {
 		return o.lookAtSheet(l.uid, fn)
 	}
 	idx, err := decodeIndex(l.stored)
 	if err != nil {
-		return err
+		return false, err
 	}
 	var shown folder.Shown
 	c := &content{blob: l.blob, shown: letter.Shown{Spans: []letter.Span{{End: l.blob.Size}}, Size: l.blob.Size}}
@@ -232,19 +228,19 @@ func (o *opened) lookAt(ctx context.Context, l *candidate, fn func(uid uint32, m
 		l.opened = true
 		return o.r.h.store.Open(ctx, *c.blob)
 	}
-	l.content, l.stored = c, nil
+	l.stored = nil
 	defer c.Close()
 	return fn(l.uid, &shown, c)
 }
 
-func (o *opened) lookAtSheet(uid uint32, fn func(uid uint32, m *folder.Shown, c folder.Content) error) error {
+func (o *opened) lookAtSheet(uid uint32, fn lookFunc) (found bool, err error) {
 	shown, err := o.sheetIndex(uid)
 	if err != nil {
-		return err
+		return false, err
 	}
 	c, err := o.sheetContent(uid)
 	if err != nil {
-		return err
+		return false, err
 	}
 	return fn(uid, &shown, c)
 }

@@ -8,10 +8,12 @@ import (
 	"maps"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/relais-sante/relais/mailbox/folder"
+	"github.com/relais-sante/relais/store"
 )
 
 // looksThrough looks at all of a folder and gives subject and content by UID.
@@ -19,11 +21,11 @@ func looksThrough(t *testing.T, f folder.Folder, uids []uint32, depth folder.Dep
 	t.Helper()
 	var mu sync.Mutex
 	have := map[uint32]string{}
-	err := f.Look(context.Background(), uids, depth, func(uid uint32, m *folder.Shown, c folder.Content) error {
+	err := f.Look(context.Background(), uids, depth, func(uid uint32, m *folder.Shown, c folder.Content) (bool, error) {
 		var text bytes.Buffer
 		if c != nil {
 			if err := c.Copy(&text, 0, c.Size()); err != nil {
-				return err
+				return false, err
 			}
 		}
 		for i := range m.Index.Fields {
@@ -34,7 +36,7 @@ func looksThrough(t *testing.T, f folder.Folder, uids []uint32, depth folder.Dep
 		mu.Lock()
 		defer mu.Unlock()
 		have[uid] = text.String()
-		return nil
+		return true, nil
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -87,35 +89,58 @@ func TestLookGivesWhatIsShown(t *testing.T) {
 			}
 		}
 		enough := errors.New("enough")
-		err := f.Look(t.Context(), uids, folder.Whole, func(uint32, *folder.Shown, folder.Content) error { return enough })
+		err := f.Look(t.Context(), uids, folder.Whole, func(uint32, *folder.Shown, folder.Content) (bool, error) { return false, enough })
 		if err != enough {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
 }
 
-// TestLookTracesWhatWasOpened: what was only listed is not traced as opened.
-func TestLookTracesWhatWasOpened(t *testing.T) {
+// TestSearchesAreTraced: what was found is named, of the rest how much was looked
+// through; a search that finds nothing leaves its trace too.
+func TestSearchesAreTraced(t *testing.T) {
 	h := newHouse(t)
 	r := h.reads("roux@chu.test", "")
-	for i := range 2 {
+	for i := range 3 {
 		h.post(written{from: "moreau@chu.test", to: string(h.child), id: fmt.Sprintf("p%d@chu.test", i), subject: "Suite", text: fmt.Sprint(i)})
 	}
 	f, table := openFolder(t, r, h.top()+"/Coordination")
-	before := len(h.traced(h.child))
-	err := f.Look(t.Context(), uidsOf(table), folder.Whole, func(uid uint32, _ *folder.Shown, c folder.Content) error {
-		if uid != table.Rows[0].UID {
-			return nil
+	search := func(depth folder.Depth, found uint32) *store.Trace {
+		t.Helper()
+		before := len(h.traced(h.child))
+		var emailID atomic.Pointer[string]
+		err := f.Look(t.Context(), uidsOf(table), depth, func(uid uint32, m *folder.Shown, c folder.Content) (bool, error) {
+			if uid == found {
+				id := strings.TrimPrefix(m.EmailID, "M")
+				emailID.Store(&id)
+			}
+			if c == nil {
+				return uid == found, nil
+			}
+			return uid == found, c.Copy(new(bytes.Buffer), 0, c.Size())
+		})
+		if err == nil {
+			err = f.Settle(t.Context())
 		}
-		return c.Copy(new(bytes.Buffer), 0, c.Size())
-	})
-	if err != nil {
-		t.Fatal(err)
+		if err != nil {
+			t.Fatal(err)
+		}
+		have := h.traced(h.child)[before:]
+		traces := must[AuditPage](t)(h.Audit(t.Context(), testActor, AuditQuery{Pathway: string(h.child), Action: "message."}))
+		last := traces.Traces[len(traces.Traces)-1]
+		if len(have) != 1 || have[0] != string(ReadSearched) || last.Action != have[0] {
+			t.Fatalf("traced as %s", have)
+		}
+		if want := emailID.Load(); want != nil && last.Object != *want || want == nil && last.Object != "" || len(last.Objects) > 0 {
+			t.Errorf("names %q and %q", last.Object, last.Objects)
+		}
+		return &store.Trace{Detail: last.Detail}
 	}
-	if err := f.Settle(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	if have := fmt.Sprint(h.traced(h.child)[before:]); have != fmt.Sprint([]string{string(ReadOpened), string(ReadListed)}) {
-		t.Errorf("traced as %s", have)
+	for depth, in := range map[folder.Depth]string{folder.Envelope: "header", folder.Whole: "content"} {
+		for _, uid := range []uint32{table.Rows[1].UID, 0} {
+			if have := search(depth, uid); have.Detail["among"] != fmt.Sprint(len(table.Rows)) || have.Detail["in"] != in {
+				t.Errorf("detail %v", have.Detail)
+			}
+		}
 	}
 }

@@ -16,16 +16,14 @@ import (
 
 // reads are the pathways' messages read since the last Settle.
 type reads struct {
-	listed []*store.Message
-	opened []store.MessageRef
+	listed   []*store.Message
+	opened   []store.MessageRef
+	searched searched
 }
 
 // Settle implements [folder.Folder].
 func (o *opened) Settle(ctx context.Context) error {
-	by := o.r.a.actor(o.r.where)
-	if err := o.r.h.TraceReads(ctx, by, ReadOpened, o.reads.opened); err != nil {
-		return err
-	}
+	records := readRecords(ReadOpened, o.reads.opened)
 	// What was opened needs no second record for having been listed.
 	open := map[store.MessageID]bool{}
 	for i := range o.reads.opened {
@@ -37,11 +35,12 @@ func (o *opened) Settle(ctx context.Context) error {
 			listed = append(listed, store.MessageRef{Pathway: m.Pathway, Message: m.ID})
 		}
 	}
-	if err := o.r.h.TraceReads(ctx, by, ReadListed, listed); err != nil {
+	records = append(append(records, readRecords(ReadListed, listed)...), o.reads.searched.records()...)
+	if err := o.r.h.traceAll(ctx, o.r.a.actor(o.r.where), records); err != nil {
 		return err
 	}
 	clear(o.reads.listed) // messages are not kept for having been read once
-	o.reads.listed, o.reads.opened = o.reads.listed[:0], o.reads.opened[:0]
+	o.reads = reads{listed: o.reads.listed[:0], opened: o.reads.opened[:0]}
 	return nil
 }
 

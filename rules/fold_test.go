@@ -26,6 +26,19 @@ func TestAppendFolded(t *testing.T) {
 	}
 }
 
+// TestFoldsEveryASCII: each letter alike wherever it stands.
+func TestFoldsEveryASCII(t *testing.T) {
+	for c := range byte(utf8.RuneSelf) {
+		for n := range 20 {
+			text := strings.Repeat(string(rune(c)), n) + "é" + strings.Repeat(string(rune(c)), n)
+			low := strings.ToLower(text)
+			if have := string(AppendFolded(nil, text)); have != strings.Replace(low, "é", "e", 1) {
+				t.Fatalf("%q is folded to %q", text, have)
+			}
+		}
+	}
+}
+
 // FuzzAppendFolded: folding twice changes nothing more, and a text may be cut
 // between any two characters.
 func FuzzAppendFolded(f *testing.F) {
@@ -34,6 +47,13 @@ func FuzzAppendFolded(f *testing.F) {
 		whole := AppendFolded(nil, s)
 		if again := AppendFolded(nil, whole); string(again) != string(whole) && utf8.ValidString(s) {
 			t.Errorf("%q is folded to %q, then to %q", s, whole, again)
+		}
+		var one []byte
+		for _, r := range s {
+			one = AppendFolded(one, string(r))
+		}
+		if utf8.ValidString(s) && string(one) != string(whole) {
+			t.Errorf("%q letter by letter is folded to %q, whole to %q", s, one, whole)
 		}
 		if at < 0 || at > len(s) || at < len(s) && !utf8.RuneStart(s[at]) || !utf8.ValidString(s) {
 			return

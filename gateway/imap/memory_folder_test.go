@@ -200,19 +200,19 @@ func (f *memoryFolder) Each(_ context.Context, uids []uint32, depth folder.Depth
 	return nil
 }
 
-func (f *memoryFolder) Look(ctx context.Context, uids []uint32, depth folder.Depth, fn func(uint32, *folder.Shown, folder.Content) error) error {
+func (f *memoryFolder) Look(ctx context.Context, uids []uint32, depth folder.Depth, fn func(uint32, *folder.Shown, folder.Content) (bool, error)) error {
 	var all []func() error
 	err := f.Each(ctx, uids, depth, func(uid uint32, m *folder.Shown) error {
 		shown := *m
 		if depth != folder.Whole {
-			all = append(all, func() error { return fn(uid, &shown, nil) })
+			all = append(all, func() error { _, err := fn(uid, &shown, nil); return err })
 			return nil
 		}
 		content, err := f.Content(ctx, uid)
 		if errors.Is(err, folder.ErrGone) {
 			return nil
 		}
-		all = append(all, func() error { return fn(uid, &shown, content) })
+		all = append(all, func() error { _, err := fn(uid, &shown, content); return err })
 		return err
 	})
 	if err != nil {

@@ -41,7 +41,7 @@ func (c *conn) searchDoubt(q *query, rows []folder.Row, doubt []uint32) (found [
 	var room atomic.Int64
 	room.Store(c.server.limits.SearchBytes)
 	var mu sync.Mutex
-	err = c.view.look(c.ctx, doubt, q.depth(), func(uid uint32, m *folder.Shown, content folder.Content) error {
+	err = c.view.look(c.ctx, doubt, q.depth(), func(uid uint32, m *folder.Shown, content folder.Content) (bool, error) {
 		s := searches.Get().(*searching)
 		defer searches.Put(s)
 		place, _ := find(rows, uid)
@@ -52,7 +52,7 @@ func (c *conn) searchDoubt(q *query, rows []folder.Row, doubt []uint32) (found [
 		if is == unknown && content != nil {
 			var err error
 			if is, err = s.content(q, m.Index, content, &room); err != nil {
-				return err
+				return false, err
 			}
 		}
 		if is == always {
@@ -60,7 +60,7 @@ func (c *conn) searchDoubt(q *query, rows []folder.Row, doubt []uint32) (found [
 			defer mu.Unlock()
 			found = append(found, uid)
 		}
-		return nil
+		return is == always, nil
 	})
 	return found, err
 }

@@ -74,7 +74,7 @@ func (c *conn) selectedLines() {
 			v.recent = []span{{s.from, s.to - 1}}
 		}
 		c.tellRecentCount()
-		for i := range v.rows {
+		for i := 0; i < len(v.rows) && v.base.Unseen > 0; i++ {
 			if !v.rows[i].Flags.Has(folder.Seen) {
 				c.text("* OK [UNSEEN ")
 				c.number(uint64(i) + 1)

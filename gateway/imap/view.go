@@ -69,10 +69,10 @@ func (v *view) each(ctx context.Context, uids []uint32, depth folder.Depth, fn f
 }
 
 // look goes over the index and the content of messages, on several goroutines.
-func (v *view) look(ctx context.Context, uids []uint32, depth folder.Depth, fn func(uid uint32, m *folder.Shown, c folder.Content) error) error {
+func (v *view) look(ctx context.Context, uids []uint32, depth folder.Depth, fn func(uid uint32, m *folder.Shown, c folder.Content) (found bool, err error)) error {
 	v.touched = true
 	var there atomic.Int64
-	err := v.folder.Look(ctx, uids, depth, func(uid uint32, m *folder.Shown, c folder.Content) error {
+	err := v.folder.Look(ctx, uids, depth, func(uid uint32, m *folder.Shown, c folder.Content) (bool, error) {
 		there.Add(1)
 		return fn(uid, m, c)
 	})

@@ -183,7 +183,8 @@ type Folder interface {
 	Keeps() bool
 
 	// Sync gives the table as it is now, and what is different from one got
-	// before (nil: everything is new). It returns from itself if nothing is.
+	// before; without one (nil) nothing is said to be different, since it would be
+	// all of the folder. It returns from itself if nothing is.
 	// ErrNone: the folder is no longer there for this reader.
 	Sync(ctx context.Context, from *Table) (*Table, Delta, error)
 	// Wake returns a channel that gets a value (at most one waiting) when the
@@ -209,12 +210,13 @@ type Folder interface {
 	// is returned as it is. It is traced as a read of the header.
 	Each(ctx context.Context, uids []uint32, depth Depth, fn func(uid uint32, m *Shown) error) error
 	// Look gives the index, and if that is Whole the content, of many messages,
-	// to be searched. fn is called from several goroutines at once, in no order;
-	// it must not keep m, nor c, which is opened when it is first read, nor wait
-	// where c is nil. Messages that are gone are passed over. The first error of
-	// fn ends it and is returned as it is. A message is traced as read if its
-	// content was, else as a read of its header.
-	Look(ctx context.Context, uids []uint32, depth Depth, fn func(uid uint32, m *Shown, c Content) error) error
+	// to be searched; fn says of each whether it is found. fn is called from
+	// several goroutines at once, in no order; it must not keep m, nor c, which is
+	// opened when it is first read, nor wait where c is nil. Messages that are gone
+	// are passed over. The first error of fn ends it and is returned as it is. It
+	// is traced as a search: how many were looked through, and which were found.
+	// Nothing of a message but whether it is found may reach the client by it.
+	Look(ctx context.Context, uids []uint32, depth Depth, fn func(uid uint32, m *Shown, c Content) (found bool, err error)) error
 	// Content opens a message as shown; close it. It is traced as a read.
 	Content(ctx context.Context, uid uint32) (Content, error)
 	// Settle makes the traces of what was read since the last call durable: one

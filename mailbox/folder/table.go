@@ -122,11 +122,14 @@ func (d *Delta) Empty() bool {
 	return !d.Reset && len(d.Vanished) == 0 && len(d.Changed) == 0 && len(d.Added) == 0
 }
 
-// Diff compares two tables of one folder, at the cost of both. Implementations
-// that know what they changed do better.
+// Diff compares two tables of one folder, at the cost of both; without the first
+// nothing is different. Implementations that know what they changed do better.
 func Diff(from, to *Table) Delta {
-	if from == nil || from.UIDValidity != to.UIDValidity {
-		d := Delta{Reset: from != nil}
+	if from == nil {
+		return Delta{}
+	}
+	if from.UIDValidity != to.UIDValidity {
+		d := Delta{Reset: true}
 		for i := range to.Rows {
 			d.Added = append(d.Added, to.Rows[i].UID)
 		}

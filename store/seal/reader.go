@@ -25,6 +25,7 @@ type Reader struct {
 	size   int64 // clear bytes promised
 	given  int64 // clear bytes found so far
 	buf    []byte
+	most   int    // bytes of buf that held something
 	clear  []byte // of buf: authenticated, not yet read
 	frame  int    // bytes left in the frame being read
 	last   bool   // the frame being read is the last
@@ -140,6 +141,7 @@ func (r *Reader) chunk() error {
 		return store.ErrCorrupt
 	}
 	b := r.buf[:n]
+	r.most = max(r.most, len(b))
 	if err := readFull(r.src, b, r.at); err != nil {
 		return fmt.Errorf("reading a sealed message: %w", err)
 	}
@@ -261,9 +263,9 @@ func (r *Reader) release() {
 	if r.buf == nil {
 		return
 	}
-	b := r.buf[:cap(r.buf)]
-	zero(b)
+	b := r.buf[:r.most]
+	clear(b)
 	b = b[:0]
 	chunkBufs.Put(&b)
-	r.buf, r.clear = nil, nil
+	r.buf, r.clear, r.most = nil, nil, 0
 }
