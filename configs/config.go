@@ -194,6 +194,7 @@ type Outbound struct {
 	GiveUp             Duration   `toml:"give_up" default:"48h" min:"1s" fr:"Durée après laquelle une copie est abandonnée et son auteur prévenu." en:"Time after which a copy is given up and its author told."`
 	Connections        int        `toml:"connections" default:"100" min:"1" fr:"Connexions à la fois." en:"Connections at a time."`
 	ConnectionsPerPeer int        `toml:"connections_per_peer" default:"10" min:"1" fr:"Connexions à la fois vers un même serveur." en:"Connections at a time to one server."`
+	YieldAtMost        Duration   `toml:"yield_at_most" default:"2s" min:"0s" max:"4s" fr:"Durée pendant laquelle, au plus, les copies attendent quand beaucoup de messages arrivent à la fois : leurs expéditeurs ont d'abord leur réponse ; 0s : elles n'attendent pas." en:"Time for which copies wait, at most, while many messages come at once: their senders have their answers first; 0s: they do not wait."`
 	ConnectTimeout     Duration   `toml:"connect_timeout" default:"30s" min:"1s" fr:"Durée d'une connexion, TLS compris." en:"Time to connect, TLS included."`
 	CommandTimeout     Duration   `toml:"command_timeout" default:"5m" min:"1s" fr:"Attente d'une réponse (RFC 5321 §4.5.3.2)." en:"Wait for a reply (RFC 5321 §4.5.3.2)."`
 	DataTimeout        Duration   `toml:"data_timeout" default:"10m" min:"1s" fr:"Attente de la réponse au point final (RFC 5321 §4.5.3.2.6)." en:"Wait for the reply to the final dot (RFC 5321 §4.5.3.2.6)."`

@@ -97,7 +97,7 @@ func TestParse(t *testing.T) {
 				configs.Duration(20 * time.Second), configs.Duration(time.Minute), configs.Duration(5 * time.Minute),
 				configs.Duration(15 * time.Minute), configs.Duration(30 * time.Minute), configs.Duration(time.Hour),
 			},
-			GiveUp: configs.Duration(48 * time.Hour), Connections: 100, ConnectionsPerPeer: 10, ConnectTimeout: configs.Duration(30 * time.Second),
+			GiveUp: configs.Duration(48 * time.Hour), Connections: 100, ConnectionsPerPeer: 10, YieldAtMost: configs.Duration(2 * time.Second), ConnectTimeout: configs.Duration(30 * time.Second),
 			CommandTimeout: configs.Duration(5 * time.Minute), DataTimeout: configs.Duration(10 * time.Minute), IdleTimeout: configs.Duration(30 * time.Second),
 		},
 		Triage: configs.Triage{Alert: configs.Duration(30 * time.Minute), UrgentAlert: configs.Duration(10 * time.Minute), GiveUp: configs.Duration(48 * time.Hour)},

@@ -50,6 +50,7 @@ func (d *daemon) build() error {
 	d.outbound, err = outbound.New(outbound.Options{
 		Hub: d.hub, Route: way, Trust: d.guard, Hello: hello, TLS: outbound.TLSPolicy(out.TLS),
 		PerPeer: out.ConnectionsPerPeer, Total: out.Connections, Idle: time.Duration(out.IdleTimeout), Grace: grace,
+		Yield: time.Duration(out.YieldAtMost), Rush: d.hub.Rush,
 		Timeouts: outbound.Timeouts{
 			Dial: time.Duration(out.ConnectTimeout), Command: time.Duration(out.CommandTimeout), End: time.Duration(out.DataTimeout),
 		},

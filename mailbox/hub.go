@@ -130,6 +130,7 @@ type Hub struct {
 	desks    desks
 	slabs    slabs
 	openings openings
+	rush     *rush
 }
 
 // New returns a hub over o.Store.
@@ -147,7 +148,7 @@ func New(o Options) *Hub {
 		o.Locale = "fr"
 	}
 	o.Quota = o.Quota.withDefaults()
-	return &Hub{o: o, store: o.Store, log: o.Log, ids: idSource{rand: o.Rand}, logins: newLogins(o.Login)}
+	return &Hub{o: o, store: o.Store, log: o.Log, ids: idSource{rand: o.Rand}, logins: newLogins(o.Login), rush: newRush()}
 }
 
 // idSource makes the ids of records: ULIDs in lower case, in order of time.

@@ -23,6 +23,8 @@ func (h *Hub) Intake(ctx context.Context, env Envelope, r io.Reader) (Receipt, e
 		return Receipt{}, storeFault(err)
 	}
 	defer in.draft.Discard()
+	h.rush.enter()
+	defer h.rush.leave()
 	if known, err := h.takenBefore(ctx, in); err != nil || known {
 		return Receipt{Duplicate: known}, storeFault(err)
 	}

@@ -7,7 +7,7 @@ import "time"
 const strikes = 3
 
 // firstRetryBy: the first retry of a copy is promised within 30 s; what is left
-// is for claiming and dialling.
+// is for claiming and dialling, after a burst that it may have to wait for.
 const firstRetryBy = 28 * time.Second
 
 // circuit remembers whether a peer works. See the head of the package for what
@@ -15,6 +15,7 @@ const firstRetryBy = 28 * time.Second
 type circuit struct {
 	backoff Backoff
 	jitter  func() float64
+	yield   time.Duration // see Options
 
 	struck  int       // conversations cut in a row
 	opened  int       // times opened in a row
@@ -72,7 +73,7 @@ func (c *circuit) fail(now time.Time) {
 // promised is told that a copy failed for the first time.
 func (c *circuit) promised(now time.Time) {
 	if !now.Before(c.promise) {
-		c.promise = now.Add(firstRetryBy)
+		c.promise = now.Add(firstRetryBy - c.yield)
 	}
 	c.keep(now)
 }

@@ -54,13 +54,16 @@ func (oneHost) Hops(context.Context, Target) ([]Hop, error) {
 }
 
 // bubble runs fn with a relay that reaches d, in its own time.
-func bubble(t *testing.T, d *distant, q func() *queue, fn func(t *testing.T, q *queue)) {
+func bubble(t *testing.T, d *distant, q func() *queue, fn func(t *testing.T, q *queue), more ...func(*Options)) {
 	synctest.Test(t, func(t *testing.T) {
 		d.op.quit = make(chan struct{})
 		q := q()
 		o := Options{
 			Hub: q, Route: oneHost{}, Trust: everybody{}, TLS: TLSNone,
 			Dial: d.dial, Grace: time.Second,
+		}
+		for _, set := range more {
+			set(&o)
 		}
 		r, err := New(o)
 		if err != nil {
@@ -72,10 +75,12 @@ func bubble(t *testing.T, d *distant, q func() *queue, fn func(t *testing.T, q *
 			defer close(done)
 			_ = r.Run(ctx)
 		}()
+		defer func() {
+			cancel()
+			close(d.op.quit)
+			<-done
+		}()
 		fn(t, q)
-		cancel()
-		close(d.op.quit)
-		<-done
 	})
 }
 

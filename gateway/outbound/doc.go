@@ -17,6 +17,7 @@
 //   - A slow or broken peer costs its own copies time, nobody else's: every
 //     peer has its own connections, its own queue lane and its own circuit,
 //     and every read and write has a deadline.
+//   - Copies wait for a burst of messages to be taken, within a bound: see yield.
 //   - What a peer answers is kept, sealed, in the outcome and never logged: it
 //     may quote an address. The journal gets codes, our own words, the domain
 //     and the id of the delivery.

@@ -121,6 +121,10 @@ func (l *lane) room() int {
 	if l.claiming || l.closing || l.drained || l.peer.open(time.Now()) {
 		return 0
 	}
+	if l.r.yield.wait(time.Now()) > 0 {
+		l.idle = false // it is not for want of work
+		return 0
+	}
 	if time.Since(l.started) > turn && l.peer.crowded() {
 		l.closing = true
 		return 0

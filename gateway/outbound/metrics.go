@@ -17,6 +17,7 @@ type metrics struct {
 	open        prometheus.Gauge
 	circuits    prometheus.Counter
 	unrecorded  prometheus.Counter
+	yielding    prometheus.Counter
 
 	// Of attempts and seconds, those of copies that were sent: the usual end.
 	sent        prometheus.Counter
@@ -47,12 +48,15 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 		unrecorded: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "relais_outbound_unrecorded_total", Help: "Outcomes that could not be recorded; a sent copy among them is sent again.",
 		}),
+		yielding: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "relais_outbound_yielding_seconds_total", Help: "Time in which copies waited for a burst of messages to be taken.",
+		}),
 	}
 	m.sent, m.sentSeconds = m.attempts.WithLabelValues(string(mailbox.OutcomeSent), ""), m.seconds.WithLabelValues(string(mailbox.OutcomeSent))
 	if reg == nil {
 		return m, nil
 	}
-	for _, c := range []prometheus.Collector{m.attempts, m.seconds, m.bytes, m.connections, m.open, m.circuits, m.unrecorded} {
+	for _, c := range []prometheus.Collector{m.attempts, m.seconds, m.bytes, m.connections, m.open, m.circuits, m.unrecorded, m.yielding} {
 		if err := reg.Register(c); err != nil {
 			return nil, err
 		}

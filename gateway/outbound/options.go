@@ -83,6 +83,12 @@ type Options struct {
 	// ended (default 5 s).
 	Grace time.Duration
 
+	// Yield is how long at most copies wait for a burst of messages to be taken (0:
+	// they do not), a few seconds: the first retry is promised within 30 s. Rush says
+	// when there were last many, as [mailbox.Hub.Rush] does.
+	Yield time.Duration
+	Rush  func() time.Time
+
 	Timeouts Timeouts
 	Backoff  Backoff
 

@@ -23,7 +23,7 @@ type peer struct {
 func (r *Relay) newPeer(name string) *peer {
 	return &peer{
 		name: name, slots: make(chan struct{}, r.o.PerPeer),
-		circuit: circuit{backoff: r.o.Backoff, jitter: r.o.Jitter},
+		circuit: circuit{backoff: r.o.Backoff, jitter: r.o.Jitter, yield: r.o.Yield},
 	}
 }
 

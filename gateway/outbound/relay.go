@@ -28,6 +28,7 @@ type Relay struct {
 	ledger  *ledger
 	total   chan struct{} // one token per connection in use
 	client  *Submission   // the route, if it is one by operators; else nil
+	yield   *yield
 	// trusts counts calls of Renew: connections made under another trust than
 	// today's are not kept.
 	trusts atomic.Int64
@@ -57,6 +58,7 @@ func New(o Options) (*Relay, error) {
 		o: o, metrics: m, total: make(chan struct{}, o.Total),
 		peers: map[string]*peer{}, running: map[string]*lane{}, resting: map[string]time.Time{}, over: make(chan *lane),
 	}
+	r.yield = &yield{most: o.Yield, rush: o.Rush, spent: m.yielding}
 	r.client, _ = o.Route.(*Submission)
 	return r, nil
 }
@@ -110,6 +112,9 @@ func (r *Relay) Run(ctx context.Context) error {
 // round starts the lanes that have something due, and returns when to look
 // again.
 func (r *Relay) round(ctx, hard context.Context) time.Duration {
+	if wait := r.yield.wait(time.Now()); wait > 0 {
+		return wait
+	}
 	r.expire(r.o.Idle)
 	due, err := r.o.Hub.Lanes(ctx)
 	if err != nil {
