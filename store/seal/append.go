@@ -135,10 +135,11 @@ func (k *Keys) settle(batch []*waiting, to tip, err error) {
 				delete(k.handles, k.handleOf(o))
 			}
 		default:
-			k.keys[o] = &key{secret: w.rec.secret, made: w.rec.made}
+			e := &key{secret: w.rec.secret, made: w.rec.made}
+			k.keys[o] = e
 			delete(k.dropped, o)
 			if k.lookups != nil {
-				k.handles[k.handleOf(o)] = o
+				k.name(o, e)
 			}
 		}
 		if err == nil && w.needed && k.noted != nil {

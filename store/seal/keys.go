@@ -63,6 +63,7 @@ type Keys struct {
 type key struct {
 	secret [keySize]byte
 	made   time.Time
+	handle Handle // keyed name of the owner; see [Keys.index]
 	once   sync.Once
 	pub    *recipient // OpenPGP subkey, derived at first use
 	err    error

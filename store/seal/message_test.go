@@ -71,6 +71,44 @@ func TestMessageIsReadBack(t *testing.T) {
 	}
 }
 
+// TestBuffersAreWiped: what a message leaves in memory that is used again.
+func TestBuffersAreWiped(t *testing.T) {
+	blank := func(b []byte) bool { return len(bytes.Trim(b[:cap(b)], "\x00")) == 0 }
+	for _, size := range sizes {
+		session, err := NewSession(rand.Reader)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var out bytes.Buffer
+		w, err := NewWriter(&out, session, rand.Reader)
+		if err != nil {
+			t.Fatal(err)
+		}
+		written := w.buf
+		if _, err := w.Write(noise(t, size)); err != nil {
+			t.Fatal(err)
+		}
+		if err := w.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if !blank(written) {
+			t.Errorf("%d bytes: some were left in the writer's buffer", size)
+		}
+		r, err := NewReader(bytes.NewReader(out.Bytes()), 0, w.Length(), size, session)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.CopyN(io.Discard, r, size); err != nil {
+			t.Fatal(err)
+		}
+		read := r.buf
+		r.Close()
+		if !blank(read) {
+			t.Errorf("%d bytes: some were left in the reader's buffer", size)
+		}
+	}
+}
+
 func TestMessageIsStandardOpenPGP(t *testing.T) {
 	k := newKeys(t)
 	o := store.Owner{Kind: store.OwnedByPathway, ID: "k7f3q2x"}

@@ -133,9 +133,15 @@ func (k *Keys) index() {
 	defer k.mu.Unlock()
 	secret := k.keys[hubOwner].secret[:]
 	k.lookups, k.macs = newHasher(derive(secret, "look-ups")), newHasher(derive(secret, "mac"))
-	for o := range k.keys {
-		k.handles[k.handleOf(o)] = o
+	for o, e := range k.keys {
+		k.name(o, e)
 	}
+}
+
+// name sets up the handle of an owner that has a key. Callers hold mu.
+func (k *Keys) name(o store.Owner, e *key) {
+	e.handle = k.handleOf(o)
+	k.handles[e.handle] = o
 }
 
 func (k *Keys) handleOf(o store.Owner) Handle {
@@ -144,7 +150,15 @@ func (k *Keys) handleOf(o store.Owner) Handle {
 }
 
 // Handle gives the keyed name of an owner, whether or not it has a key.
-func (k *Keys) Handle(o store.Owner) Handle { return k.handleOf(o) }
+func (k *Keys) Handle(o store.Owner) Handle {
+	k.mu.RLock()
+	e := k.keys[o]
+	k.mu.RUnlock()
+	if e != nil { // nearly always, and with every row
+		return e.handle
+	}
+	return k.handleOf(o)
+}
 
 // OwnerOf finds the owner a handle stands for, among those that have a key.
 func (k *Keys) OwnerOf(h Handle) (store.Owner, bool) {
@@ -183,25 +197,32 @@ func (k *Keys) Mac(use string, parts ...string) [32]byte {
 // hashing, so states are kept.
 type hasher struct{ states sync.Pool }
 
+// hashState is what one calculation needs: what goes into hash.Hash would
+// otherwise be allocated each time.
+type hashState struct {
+	mac hash.Hash
+	in  []byte
+	out [sha256.Size]byte
+}
+
 func newHasher(key [keySize]byte) *hasher {
 	h := new(hasher)
-	h.states.New = func() any { return hmac.New(sha256.New, key[:]) }
+	h.states.New = func() any { return &hashState{mac: hmac.New(sha256.New, key[:]), in: make([]byte, 0, 256)} }
 	return h
 }
 
 // hash hashes parts so that they cannot run into one another.
-func (h *hasher) hash(use string, parts ...string) (out [32]byte) {
-	state := h.states.Get().(hash.Hash)
+func (h *hasher) hash(use string, parts ...string) [32]byte {
+	state := h.states.Get().(*hashState)
 	defer h.states.Put(state)
-	state.Reset()
-	var buf [256]byte
-	b := binary.BigEndian.AppendUint32(buf[:0], uint32(len(use)))
+	b := binary.BigEndian.AppendUint32(state.in[:0], uint32(len(use)))
 	b = append(b, use...)
 	for _, p := range parts {
 		b = binary.BigEndian.AppendUint32(b, uint32(len(p)))
 		b = append(b, p...)
 	}
-	state.Write(b)
-	state.Sum(out[:0])
-	return out
+	state.mac.Reset()
+	state.mac.Write(b)
+	state.mac.Sum(state.out[:0])
+	return state.out
 }

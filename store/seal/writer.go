@@ -84,6 +84,7 @@ type Writer struct {
 	nonce [nonceSize]byte
 	sum   hash.Hash
 	buf   []byte // clear: whole frames, then the one being filled
+	used  int    // how much of buf ever held something
 	frame int    // where the frame being filled begins in buf
 	index uint64
 	inner uint64 // bytes of the literal packet sealed so far
@@ -174,6 +175,7 @@ func (w *Writer) flush() error {
 	if w.frame < chunkSize {
 		return nil
 	}
+	w.used = max(w.used, len(w.buf))
 	if err := w.chunk(w.buf[:chunkSize], false); err != nil {
 		return err
 	}
@@ -253,12 +255,13 @@ func (w *Writer) Abandon() {
 	}
 }
 
-// release wipes and returns the buffer of clear bytes.
+// release wipes and returns the buffer of clear bytes. What a message did not
+// reach is not wiped again: that would be most of the buffer for most of them.
 func (w *Writer) release() {
 	if w.buf == nil {
 		return
 	}
-	b := w.buf[:cap(w.buf)]
+	b := w.buf[:max(w.used, len(w.buf))]
 	zero(b)
 	writerBufs.Put(&b)
 	w.buf = nil
