@@ -141,6 +141,7 @@ func (s *Scanner) beginLeaf(e *entity, enc transferEncoding) {
 	s.buffer, s.held, s.quads = s.out, s.held[:0], 0
 	s.strange = false
 	s.leafSize = 0
+	s.leafIsBody = e.phase == inLeaf && len(s.stack) == 1 && enc == asItIs
 	s.leaf.Reset()
 	s.keepText(e)
 }
@@ -148,7 +149,9 @@ func (s *Scanner) beginLeaf(e *entity, enc transferEncoding) {
 // leafBytes takes decoded bytes of the open leaf.
 func (s *Scanner) leafBytes(p []byte) {
 	s.leafSize += int64(len(p))
-	s.leaf.Write(p)
+	if !s.leafIsBody {
+		s.leaf.Write(p)
+	}
 	s.keepBytes(p)
 }
 
@@ -165,7 +168,11 @@ func (s *Scanner) endLeaf(e *entity) {
 		s.defect(DefectEncodedData, e.part.HeaderStart)
 	}
 	e.part.Size = s.leafSize
-	e.part.Sum = s.leaf.Sum(nil)
+	digest := s.leaf
+	if s.leafIsBody {
+		digest = s.body
+	}
+	e.part.Sum = digest.Sum(nil)
 	s.endText(e)
 }
 

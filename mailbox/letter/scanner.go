@@ -26,6 +26,8 @@ const (
 	stride = 32 << 10
 	// maxSameDefects bounds the defects noted of one kind.
 	maxSameDefects = 8
+	// maxScratchText bounds the memory for a text that is kept for the next mail.
+	maxScratchText = 64 << 10
 )
 
 // Scanner reads a mail as it arrives. Write takes chunks of any size and the
@@ -63,6 +65,7 @@ type Scanner struct {
 type scratch struct {
 	line []byte // beginning of a line cut between chunks, at most maxLine
 	out  []byte // decoded bytes on their way to digest and text
+	kept []byte // the text that people read, as it came
 	body hash.Hash
 	leaf hash.Hash
 }
@@ -86,6 +89,7 @@ func NewScanner(limits Limits) *Scanner {
 	s.body.Reset()
 	s.leaf.Reset()
 	s.line, s.out = s.line[:0], s.out[:0]
+	s.plain.bytes = s.kept[:0]
 	s.budget = [2]int{s.limits.HeaderBytes, s.limits.HeaderBytes}
 	s.addresses = maxAddresses
 	s.give = s.leafBytes
@@ -142,8 +146,11 @@ func (s *Scanner) Close() (*Reading, error) {
 		ReportType:     s.reportType,
 		ReturnedHeader: s.returned,
 	}
+	if cap(s.plain.bytes) <= maxScratchText {
+		s.kept = s.plain.bytes
+	}
 	scratches.Put(s.scratch)
-	s.scratch = nil
+	s.scratch, s.plain.bytes = nil, nil
 	return reading, nil
 }
 

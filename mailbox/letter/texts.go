@@ -17,6 +17,7 @@ type texts struct {
 	keepRoom    int
 	keepCut     bool
 	leafSize    int64
+	leafIsBody  bool // all of the body as it stands: one digest does for both
 }
 
 // keptText is a text in its own charset.
@@ -167,11 +168,28 @@ func (s *Scanner) text(limit int) string {
 	if len(k.bytes) == 0 {
 		return ""
 	}
+	enc, _ := charsetOf(k.charset)
+	if enc == nil && k == &s.plain {
+		k.bytes = lineFeeds(k.bytes) // where it costs no second text
+	}
 	text := convert(decodeCharset(k.bytes, k.charset, k.cut))
 	if len(text) > limit {
 		text = strings.ToValidUTF8(text[:limit], "")
 	}
 	return text
+}
+
+// lineFeeds is plainText in place.
+func lineFeeds(b []byte) []byte {
+	out := b[:0]
+	for {
+		i := bytes.IndexByte(b, '\r')
+		if i < 0 {
+			return append(out, b...)
+		}
+		out = append(append(out, b[:i]...), '\n')
+		b = bytes.TrimPrefix(b[i+1:], []byte{'\n'})
+	}
 }
 
 func plainText(s string) string {
