@@ -120,7 +120,7 @@ func (h *Hub) replyClues(v store.View, in *incoming) ([]store.PathwayCode, error
 			if !strings.EqualFold(addr.Domain(), h.o.Domain) || !strings.Contains(addr.Local(), ".r-") {
 				continue
 			}
-			r, err := h.resolve(v, addr)
+			r, _, err := h.resolve(v, addr)
 			var no *Refusal
 			if errors.As(err, &no) {
 				continue

@@ -17,7 +17,7 @@ func (h *Hub) compose(pl *plan, in *incoming) *store.Message {
 		Subject: plainSubject(env.Subject), From: in.fromAddr, MailFrom: in.env.MailFrom,
 		Author: pl.writer.author, Rules: matched(d.Trail), Filed: d.Filed,
 		Urgent: d.Urgent || in.urgent(), AckWithin: d.AckWithin, Size: in.idx.Size,
-		BodySum: [32]byte(in.idx.BodySum), Fingerprint: in.fingerprint(pl.pathway.Code), Via: string(in.env.Via),
+		BodySum: [32]byte(in.idx.BodySum), Fingerprint: pl.fingerprint, Via: string(in.env.Via),
 	}
 	if m.Received.IsZero() {
 		m.Received = in.now

@@ -102,14 +102,14 @@ func (h *Hub) link(m, parent *store.Message, conversation string, in *incoming) 
 // usableID decides under which Message-ID the copies of a post go out: its
 // own, unless that already stands for other content somewhere. Then clients
 // would take one for the other; a new one is made and the first is kept in
-// References.
-func (h *Hub) usableID(v store.View, in *incoming, sum [32]byte) (string, error) {
-	if in.noID {
-		return in.rfcID, nil
-	}
+// References. It gives what stands under the id already.
+func (h *Hub) usableID(v store.View, in *incoming, sum [32]byte) (string, []store.MessageRef, error) {
 	refs, err := v.MessagesByID(in.rfcID)
 	if err != nil {
-		return "", fmt.Errorf("looking up a message id: %w", err)
+		return "", nil, fmt.Errorf("looking up a message id: %w", err)
+	}
+	if in.noID {
+		return in.rfcID, refs, nil
 	}
 	for _, ref := range refs {
 		m, err := v.Message(ref.Pathway, ref.Message)
@@ -117,13 +117,13 @@ func (h *Hub) usableID(v store.View, in *incoming, sum [32]byte) (string, error)
 			continue
 		}
 		if err != nil {
-			return "", fmt.Errorf("reading message %s: %w", ref.Message, err)
+			return "", nil, fmt.Errorf("reading message %s: %w", ref.Message, err)
 		}
 		if m.BodySum != sum {
-			return h.newRFCID(in.now), nil
+			return h.newRFCID(in.now), nil, nil
 		}
 	}
-	return in.rfcID, nil
+	return in.rfcID, refs, nil
 }
 
 // idAt is the id under which a box knows a message: that of the copy it got,

@@ -34,8 +34,9 @@ type copyPlan struct {
 	p      *store.Pathway
 	prog   *rules.Programme
 	m      *store.Message
-	copyID string // Message-ID of the copies
-	fresh  bool   // always a new Message-ID (resend)
+	copyID string             // Message-ID of the copies
+	under  []store.MessageRef // what stands under copyID already
+	fresh  bool               // always a new Message-ID (resend)
 	parent *store.Message
 	now    time.Time
 	xdm    bool // the original subject is one for software
@@ -47,11 +48,7 @@ type copyPlan struct {
 // findUsed fills in used.
 func (c *copyPlan) findUsed(v store.View) error {
 	c.used = map[store.Address]bool{}
-	refs, err := v.MessagesByID(c.copyID)
-	if err != nil {
-		return fmt.Errorf("looking up a message id: %w", err)
-	}
-	for _, ref := range refs {
+	for _, ref := range c.under {
 		ds, err := v.Deliveries(ref.Pathway, ref.Message)
 		if err != nil {
 			return fmt.Errorf("reading the deliveries of %s: %w", ref.Message, err)

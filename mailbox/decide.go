@@ -41,13 +41,15 @@ type plan struct {
 	decision rules.Decision
 	message  *store.Message
 	copyID   string
+	under    []store.MessageRef // what stands under copyID already
 	verdicts map[store.MemberID]verdict
 	missed   []missedDocument
 	refused  []int             // documents of message that claim to replace what they may not
 	copies   []*store.Delivery // of message, if it is filed
 	// duplicate is the message already filed with the same fingerprint.
-	duplicate *store.MessageRef
-	report    *report // DSN, MDN, automatic answer: recorded, not relayed
+	duplicate   *store.MessageRef
+	fingerprint [32]byte
+	report      *report // DSN, MDN, automatic answer: recorded, not relayed
 }
 
 // hold sets the first reason that is true and was not settled by a human.
@@ -111,7 +113,8 @@ func (h *Hub) decide(v store.View, in *incoming) (*plan, error) {
 func (h *Hub) seenAgain(v store.View, pl *plan, in *incoming) (*store.MessageRef, error) {
 	in.apart = ""
 	for {
-		ref, err := v.Duplicate(in.fingerprint(pl.pathway.Code))
+		pl.fingerprint = in.fingerprint(pl.pathway.Code)
+		ref, err := v.Duplicate(pl.fingerprint)
 		if errors.Is(err, store.ErrNotFound) {
 			return nil, nil
 		}
@@ -217,7 +220,7 @@ func (h *Hub) route(v store.View, pl *plan, in *incoming) error {
 	if m.Audience.HiddenFromParents {
 		markSecret(m)
 	}
-	if pl.copyID, err = h.usableID(v, in, m.BodySum); err != nil {
+	if pl.copyID, pl.under, err = h.usableID(v, in, m.BodySum); err != nil {
 		return err
 	}
 	if pl.copyID != m.RFCID {

@@ -76,7 +76,7 @@ func (h *Hub) hypothetical(ctx context.Context, by Actor, code, from string, mai
 		if !identity.CheckCode(firstLabel(code)) {
 			return fail("pathway-unknown", map[string]any{"pathway": code})
 		}
-		r, err := h.resolve(v, store.NewAddress(local+"@"+h.o.Domain))
+		r, _, err := h.resolve(v, store.NewAddress(local+"@"+h.o.Domain))
 		var no *Refusal
 		if errors.As(err, &no) {
 			return fail("pathway-unknown", map[string]any{"pathway": code})

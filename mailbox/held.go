@@ -44,7 +44,7 @@ func (h *Hub) reopen(ctx context.Context, held *store.Held, given assignment) (*
 			}
 		}
 		for _, addr := range held.Rcpts {
-			r, err := h.resolve(v, addr)
+			r, _, err := h.resolve(v, addr)
 			var gone *Refusal
 			if errors.As(err, &gone) {
 				continue // no such address any more; what was given by hand decides

@@ -162,7 +162,7 @@ func unchanged(tx store.Tx, p *store.Pathway) error {
 // planCopies makes the copies of a message that is to be filed.
 func (h *Hub) planCopies(v store.View, pl *plan, in *incoming) error {
 	plan := copyPlan{
-		p: pl.pathway, prog: pl.prog, m: pl.message, copyID: pl.copyID, parent: pl.parent, now: in.now,
+		p: pl.pathway, prog: pl.prog, m: pl.message, copyID: pl.copyID, under: pl.under, parent: pl.parent, now: in.now,
 		xdm: isXDM(in.idx),
 	}
 	var err error

@@ -78,6 +78,11 @@ func (h *Hub) mailTo(tx store.Tx, p *store.Pathway, prog *rules.Programme, m *st
 		return 0, err
 	}
 	plan.xdm = isXDM(idx)
+	if !fresh {
+		if plan.under, err = tx.MessagesByID(plan.copyID); err != nil {
+			return 0, fmt.Errorf("looking up a message id: %w", err)
+		}
+	}
 	if m.Parent != "" {
 		if plan.parent, err = tx.Message(p.Code, m.Parent); err != nil && !errors.Is(err, store.ErrNotFound) {
 			return 0, fmt.Errorf("reading message %s: %w", m.Parent, err)

@@ -16,10 +16,9 @@ import (
 // not exist, a closed pathway, a consent withdrawn, a second pathway.
 func (h *Hub) Recipient(ctx context.Context, env *Envelope, addr string) (Recipient, error) {
 	var r Recipient
-	err := h.view(ctx, func(v store.View) error {
-		var err error
-		r, err = h.resolve(v, store.NewAddress(addr))
-		if err != nil {
+	err := h.view(ctx, func(v store.View) (err error) {
+		var p *store.Pathway
+		if r, p, err = h.resolve(v, store.NewAddress(addr)); err != nil {
 			return err
 		}
 		if r.Kind == ToBox && env.Via != ViaOperator && env.Via != ViaSubmit { // the operator's to take
@@ -28,12 +27,8 @@ func (h *Hub) Recipient(ctx context.Context, env *Envelope, addr string) (Recipi
 		if err := acceptable(env, r); err != nil {
 			return err
 		}
-		if r.Pathway == "" || env.MailFrom == "" {
+		if p == nil || env.MailFrom == "" {
 			return nil
-		}
-		p, err := v.Pathway(r.Pathway)
-		if err != nil {
-			return fmt.Errorf("reading pathway %s: %w", r.Pathway, err)
 		}
 		return standing(p)
 	})
@@ -69,39 +64,41 @@ func standing(p *store.Pathway) error {
 	return nil
 }
 
-// resolve tells what an address of the hub stands for. A pathway that was
-// merged answers for the one it went into.
-func (h *Hub) resolve(v store.View, addr store.Address) (Recipient, error) {
+// resolve tells what an address of the hub stands for, with its pathway. One
+// that was merged answers for the one it went into.
+func (h *Hub) resolve(v store.View, addr store.Address) (Recipient, *store.Pathway, error) {
 	r := Recipient{Address: addr}
 	if addr == "postmaster" { // RFC 5321 §4.1.1.3: without a domain, too
 		r.Kind = ToPostmaster
-		return r, nil
+		return r, nil, nil
 	}
 	if b := h.ownBox(addr); b != nil {
 		r.Kind, r.Programme = ToBox, h.programmeOfBox(b)
-		return r, nil
+		return r, nil, nil
 	}
 	if !strings.EqualFold(addr.Domain(), h.o.Domain) {
-		return r, refuse(RefuseForeign, nil)
+		return r, nil, refuse(RefuseForeign, nil)
 	}
 	local := addr.Local()
 	head, rest, dotted := strings.Cut(local, ".")
 	if !identity.CheckCode(head) {
-		return h.resolveName(r, local)
+		r, err := h.resolveName(r, local)
+		return r, nil, err
 	}
 	p, err := h.follow(v, store.PathwayCode(head))
 	if errors.Is(err, store.ErrNotFound) || errors.Is(err, store.ErrErased) {
-		return r, refuse(RefuseUnknown, nil)
+		return r, nil, refuse(RefuseUnknown, nil)
 	}
 	if err != nil {
-		return r, err
+		return r, nil, err
 	}
 	r.Pathway = p.Code
 	if !dotted {
 		r.Kind = ToPathway
-		return r, nil
+		return r, p, nil
 	}
-	return h.resolveSuffix(r, p, store.PathwayCode(head), rest)
+	r, err = h.resolveSuffix(r, p, store.PathwayCode(head), rest)
+	return r, p, err
 }
 
 // resolveName resolves an address that is not of a pathway.

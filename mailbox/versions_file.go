@@ -65,6 +65,9 @@ func roleSees(prog *rules.Programme, r *rules.Role, m *store.Message) bool {
 // replaces reports whether a mail carries a later version of what the pathway
 // has: it is filed by its type then, even if it answers.
 func (h *Hub) replaces(v store.View, pl *plan, in *incoming) (bool, error) {
+	if len(in.documents) == 0 {
+		return false, nil
+	}
 	probe := &store.Message{Pathway: pl.pathway.Code, Kind: store.KindPost, Author: pl.writer.author, Received: in.now}
 	probe.Documents = documentsOf(pl, in)
 	docs, err := h.versionsOf(v, probe)
