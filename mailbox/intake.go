@@ -149,11 +149,11 @@ func (pl *plan) files() bool { return pl.report == nil && pl.duplicate == nil &&
 
 // unchanged makes sure that the pathway is still the one decided on.
 func unchanged(tx store.Tx, p *store.Pathway) error {
-	now, err := tx.Pathway(p.Code)
+	revision, err := tx.Revision(p.Code)
 	if err != nil {
 		return fmt.Errorf("reading pathway %s: %w", p.Code, err)
 	}
-	if now.Revision != p.Revision {
+	if revision != p.Revision {
 		return store.ErrConflict
 	}
 	return nil

@@ -214,6 +214,8 @@ type Stats struct {
 // start), at most limit (0: no limit).
 type View interface {
 	Pathway(PathwayCode) (*Pathway, error)
+	// Revision is that of the pathway, read with less ado.
+	Revision(PathwayCode) (uint64, error)
 	Pathways(after PathwayCode, limit int) ([]*Pathway, error)
 	// PathwaysOfPatient finds by INS matricule (any OID).
 	PathwaysOfPatient(ins string) ([]PathwayCode, error)

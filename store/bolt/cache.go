@@ -9,7 +9,8 @@ import (
 
 // pathwayCache keeps pathways as they were last decoded. An entry counts only
 // for the very sealed bytes it was opened from (they begin with a random nonce),
-// so readers of older and newer snapshots never mix them up.
+// so readers of older and newer snapshots never mix them up. Nobody changes them,
+// and none is given away.
 type pathwayCache struct {
 	mu sync.RWMutex
 	m  map[store.PathwayCode]cachedPathway
@@ -30,13 +31,13 @@ func (c *pathwayCache) get(code store.PathwayCode, row []byte) *store.Pathway {
 	c.mu.RLock()
 	defer c.mu.RUnlock()
 	if e, ok := c.m[code]; ok && e.nonce == [13]byte(row) {
-		return clonePathway(e.p)
+		return e.p
 	}
 	return nil
 }
 
 func (c *pathwayCache) put(code store.PathwayCode, row []byte, p *store.Pathway) {
-	e := cachedPathway{nonce: [13]byte(row), p: clonePathway(p)}
+	e := cachedPathway{nonce: [13]byte(row), p: p}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.m == nil {

@@ -17,9 +17,28 @@ func (v *view) Pathway(c store.PathwayCode) (*store.Pathway, error) {
 	return p, nil
 }
 
-// pathway reads through the cache: a row is the same as long as its sealed
-// bytes are, so nothing ever has to be invalidated.
+// Revision implements [store.View].
+func (v *view) Revision(c store.PathwayCode) (uint64, error) {
+	p, err := v.keptPathway(v.handle(c), c)
+	if err != nil {
+		return 0, fmt.Errorf("reading pathway %s: %w", c, err)
+	}
+	return p.Revision, nil
+}
+
+// pathway gives a pathway that the caller may change.
 func (v *view) pathway(handle []byte, c store.PathwayCode) (*store.Pathway, error) {
+	p, err := v.keptPathway(handle, c)
+	if err != nil {
+		return nil, err
+	}
+	return clonePathway(p), nil
+}
+
+// keptPathway reads through the cache: a row is the same as long as its sealed
+// bytes are, so nothing ever has to be invalidated. What it gives is the cache's
+// own.
+func (v *view) keptPathway(handle []byte, c store.PathwayCode) (*store.Pathway, error) {
 	row := v.bucket(bucketPathways).Get(handle)
 	if row == nil {
 		return nil, store.ErrNotFound

@@ -127,6 +127,9 @@ func failureBeside(t *testing.T, b *bench) {
 	if q := got(b, func(v store.View) (*store.Pathway, error) { return v.Pathway(p.Code) }); q.Revision != 1+26 {
 		t.Errorf("revision is %d, want 27", q.Revision)
 	}
+	if n := got(b, func(v store.View) (uint64, error) { return v.Revision(p.Code) }); n != 1+26 {
+		t.Errorf("revision is said to be %d, want 27", n)
+	}
 	thread := got(b, func(v store.View) ([]*store.Message, error) { return v.Thread(p.Code, 0, 0) })
 	for i, m := range thread {
 		if m.Seq != uint64(i+1) || m.Filings[0].UID != uint32(i+1) {

@@ -85,6 +85,7 @@ func erasing(t *testing.T, b *bench) {
 	}
 	for range 2 {
 		missing(b, store.ErrNotFound, func(v store.View) (*store.Pathway, error) { return v.Pathway("aaaaaaa") })
+		missing(b, store.ErrNotFound, func(v store.View) (uint64, error) { return v.Revision("aaaaaaa") })
 		missing(b, store.ErrNotFound, func(v store.View) (*store.Message, error) { return v.Message("aaaaaaa", "01msg0") })
 		missing(b, store.ErrNotFound, func(v store.View) (store.PathwayCode, error) { return v.Locate("01msg2") })
 		missing(b, store.ErrNotFound, func(v store.View) (*store.Delivery, error) { return v.Delivery("d01msg0") })
