@@ -164,13 +164,12 @@ func (t *tx) Delivery(id store.DeliveryID) (*store.Delivery, error) {
 func (t *tx) putDelivery(d *store.Delivery) error {
 	old, fresh := t.delivery, false
 	if old.id != d.ID {
-		stored, err := t.view.Delivery(d.ID)
-		fresh = errors.Is(err, store.ErrNotFound)
-		if err != nil && !fresh {
-			return err
-		}
-		if fresh {
-			stored = &store.Delivery{State: store.Sent}
+		stored := new(store.Delivery)
+		err := t.getOwned(bucketDeliveries, []byte(d.ID), stored)
+		if fresh = errors.Is(err, store.ErrNotFound); fresh {
+			stored.State = store.Sent
+		} else if err != nil {
+			return fmt.Errorf("reading delivery %s: %w", d.ID, err)
 		}
 		old = placeOf(stored)
 	}

@@ -85,7 +85,11 @@ func (v *view) generations() (current, next uint32) {
 // found gives the bucket where what is looked for would be, and its key there.
 func (v *view) found(use, what string) (*bucket, []byte, error) {
 	current, _ := v.generations()
-	b := v.bucket(lookupsBucket(current))
+	b := v.buckets[numLookups] // what is looked up at one moment is looked up in one
+	if b == nil || binary.BigEndian.Uint32(b.place[1:]) != current {
+		b = v.bucket(lookupsBucket(current))
+		v.buckets[numLookups] = b
+	}
 	if b.missing() {
 		return nil, nil, fmt.Errorf("look-ups: %w", store.ErrCorrupt)
 	}

@@ -224,10 +224,11 @@ func (t *tx) putKeys(m *store.Message, old []string) error {
 // Duplicate implements [store.View].
 func (v *view) Duplicate(fingerprint [32]byte) (store.MessageRef, error) {
 	var ref store.MessageRef
-	if err := v.getOwned(bucketPrints, v.lookup("fingerprint", string(fingerprint[:])), &ref); err != nil {
-		return ref, fmt.Errorf("looking up a fingerprint: %w", err)
+	err := v.getOwned(bucketPrints, v.lookup("fingerprint", string(fingerprint[:])), &ref)
+	if err != nil && !errors.Is(err, store.ErrNotFound) { // the usual answer, said as it is
+		err = fmt.Errorf("looking up a fingerprint: %w", err)
 	}
-	return ref, nil
+	return ref, err
 }
 
 // FileMessage implements [store.Tx].

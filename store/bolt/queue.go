@@ -172,12 +172,12 @@ func (t *tx) DropItem(it store.Item) error {
 // held finds the stored item, nil if there is none, and checks that whoever
 // comes with a token still holds the lease.
 func (t *tx) held(it store.Item) (*store.Item, error) {
-	old, err := t.Item(it.ID)
-	if errors.Is(err, store.ErrNotFound) {
-		old, err = nil, nil
-	}
-	if err != nil {
-		return nil, err
+	old := new(store.Item)
+	switch err := t.get(bucketItems, []byte(it.ID), hubOwner, old); {
+	case errors.Is(err, store.ErrNotFound):
+		old = nil
+	case err != nil:
+		return nil, fmt.Errorf("reading the item: %w", err)
 	}
 	if it.Token != 0 && (old == nil || old.Token != it.Token) {
 		return nil, store.ErrLeaseLost
