@@ -104,6 +104,7 @@ const (
 	RefuseTooBig        RefusalReason = "too-big"           // 552 5.3.4
 	RefuseBareNewline   RefusalReason = "bare-newline"      // 554 5.6.0
 	RefuseUnended       RefusalReason = "unended-line"      // 554 5.6.0
+	RefuseNULLine       RefusalReason = "nul-line"          // 554 5.6.0
 	RefuseLongLine      RefusalReason = "long-line"         // 554 5.6.0
 	RefuseLoop          RefusalReason = "loop"              // 554 5.4.6
 	RefuseFull          RefusalReason = "full"              // 452 4.3.1

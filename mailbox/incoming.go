@@ -129,6 +129,10 @@ func (in *incoming) sound() error {
 		return refuse(RefuseBareNewline, nil)
 	case !in.idx.FinalCRLF:
 		return refuse(RefuseUnended, nil)
+	case in.idx.NULLine:
+		// A server that drops NULs before it looks for the final dot would take
+		// "\0." for one, and what follows for commands in our name.
+		return refuse(RefuseNULLine, nil)
 	case in.idx.LongLine > maxLine:
 		return refuse(RefuseLongLine, nil)
 	}

@@ -322,6 +322,7 @@ func TestRefusals(t *testing.T) {
 		{"closed", written{from: "roux@chu.test", to: string(closed)}, RefuseClosed},
 		{"consent withdrawn", written{from: "roux@chu.test", to: string(withdrawn)}, RefuseWithdrawn},
 		{"null sender to a pathway", written{from: "", to: string(h.child)}, RefuseNullSender},
+		{"a NUL in front of a dot", written{from: "roux@chu.test", to: string(h.child), text: "x\n\x00.\nMAIL FROM:<a@b.test>"}, RefuseNULLine},
 		{"bare newline", written{from: "roux@chu.test", to: string(h.child), text: "x", header: []string{"X: a\nb"}}, RefuseBareNewline},
 	} {
 		t.Run(c.name, func(t *testing.T) {

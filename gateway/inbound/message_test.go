@@ -200,7 +200,8 @@ func TestSmuggling(t *testing.T) {
 			}
 		}
 	}
-	// A NUL is a byte like any other; this is one message with a strange line.
+	// A NUL is a byte like any other here: this is one message with a strange line,
+	// which the mailbox then refuses (mailbox.RefuseNULLine).
 	stream := "body\r\n\x00.\r\n.\r\n"
 	got, err := io.ReadAll(wireOver(&fragments{pieces: [][]byte{[]byte(stream)}}, Limits{}).message())
 	if err != nil || string(got) != "body\r\n\x00.\r\n" {

@@ -82,6 +82,7 @@ var refusals = map[mailbox.RefusalReason]answer{
 	mailbox.RefuseSecondPathway: {code: 452, enhanced: smtp.EnhancedCode{4, 5, 3}},
 	mailbox.RefuseTooBig:        {code: 552, enhanced: smtp.EnhancedCode{5, 3, 4}},
 	mailbox.RefuseBareNewline:   {code: 554, enhanced: smtp.EnhancedCode{5, 6, 0}},
+	mailbox.RefuseNULLine:       {code: 554, enhanced: smtp.EnhancedCode{5, 6, 0}},
 	mailbox.RefuseUnended:       {code: 554, enhanced: smtp.EnhancedCode{5, 6, 0}},
 	mailbox.RefuseLongLine:      {code: 554, enhanced: smtp.EnhancedCode{5, 6, 0}},
 	mailbox.RefuseLoop:          {code: 554, enhanced: smtp.EnhancedCode{5, 4, 6}},

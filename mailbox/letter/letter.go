@@ -68,6 +68,7 @@ type Index struct {
 	LongLine  int      `cbor:"10,keyasint,omitempty"` // longest line in bytes, CRLF apart
 	BareCRLF  bool     `cbor:"11,keyasint,omitempty"` // a CR or LF stood alone
 	FinalCRLF bool     `cbor:"12,keyasint,omitempty"` // the last line is ended
+	NULLine   bool     `cbor:"13,keyasint,omitempty"` // a line begins with a NUL byte
 }
 
 // Field is a header field and where it lies. Value is unfolded, and in UTF-8

@@ -53,6 +53,7 @@ type Scanner struct {
 	heldCR    bool  // a CR at the end of what is known of a long line
 	eol       int   // bytes that ended the line before: 0, 1 or 2
 	lfs       int64 // line feeds before the line being taken
+	last      byte  // of the chunk before
 	crlfs     int64
 	crs       int64
 
@@ -159,10 +160,15 @@ func (s *Scanner) chunk(p []byte) {
 	s.base = s.size
 	s.size += int64(len(p))
 	s.crs += int64(bytes.Count(p, []byte{'\r'}))
-	if i := bytes.IndexByte(p, 0); i >= 0 && !s.sawNUL {
-		s.sawNUL = true
-		s.defect(DefectNUL, s.base+int64(i))
+	if i := bytes.IndexByte(p, 0); i >= 0 {
+		if !s.sawNUL {
+			s.sawNUL = true
+			s.defect(DefectNUL, s.base+int64(i))
+		}
+		begins := i == 0 && (s.base == 0 || s.last == '\n')
+		s.index.NULLine = s.index.NULLine || begins || bytes.Contains(p, []byte("\n\x00"))
 	}
+	s.last = p[len(p)-1]
 	s.lines(p)
 	if s.inBody {
 		if from := s.index.HeaderEnd - s.base; from > 0 {

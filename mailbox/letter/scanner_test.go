@@ -86,6 +86,9 @@ func checkReading(t testing.TB, mail []byte, r *Reading) {
 	if want := bytes.ContainsAny(bare, "\r\n"); want != x.BareCRLF {
 		t.Fatalf("BareCRLF is %v", x.BareCRLF)
 	}
+	if want := bytes.HasPrefix(mail, []byte{0}) || bytes.Contains(mail, []byte("\n\x00")); want != x.NULLine {
+		t.Fatalf("NULLine is %v", x.NULLine)
+	}
 	if want := bytes.HasSuffix(mail, []byte("\r\n")); want != x.FinalCRLF {
 		t.Fatalf("FinalCRLF is %v", x.FinalCRLF)
 	}
