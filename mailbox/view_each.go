@@ -103,7 +103,7 @@ func (e *readables) batch(v store.View, uids []uint32) error {
 // stand finds a message that may be read; errGone if it is not there for the
 // reader.
 func (o *opened) stand(g *gate, in *entries, uid uint32) (readable, error) {
-	i, ok := o.row(uid)
+	i, ok := in.row(uid)
 	if !ok {
 		return readable{}, errGone
 	}

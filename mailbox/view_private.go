@@ -41,6 +41,18 @@ type entries struct {
 	o      *opened
 	v      store.View
 	stands bool // the folder is as it was when the page was made
+	next   int  // place of the row behind the last one
+}
+
+// row finds a row by UID: the next one, nearly always.
+func (n *entries) row(uid uint32) (i int, ok bool) {
+	if p := n.o.page; p != nil && n.next < len(p.Rows) && p.Rows[n.next].UID == uid {
+		i, ok = n.next, true
+	} else {
+		i, ok = n.o.row(uid)
+	}
+	n.next = i + 1
+	return i, ok
 }
 
 // begin takes a snapshot.

@@ -52,11 +52,16 @@ type gate struct {
 	page    *page // what was listed; nil: nothing
 	sources map[store.PathwayCode]*source
 	stale   map[store.PathwayCode]bool // whether anything changed since the page
+	last    *source                    // the one that was listed last
+	same    bool                       // and whether nothing changed in it
 }
 
 // listed gives a message as the page has it, and whether it still stands: then
 // what was decided for the page is what would be decided now.
 func (g *gate) listed(m *store.Message) (*source, bool, error) {
+	if g.last != nil && g.last.p.Code == m.Pathway {
+		return g.last, g.same, nil
+	}
 	s, err := g.source(m.Pathway)
 	if err != nil || g.page == nil {
 		return s, false, err
@@ -71,6 +76,7 @@ func (g *gate) listed(m *store.Message) (*source, bool, error) {
 		}
 		g.stale[m.Pathway] = stale
 	}
+	g.last, g.same = s, !stale
 	return s, !stale, nil
 }
 

@@ -44,7 +44,11 @@ func (c *conn) searchDoubt(q *query, rows []folder.Row, doubt []uint32) (found [
 	err = c.view.look(c.ctx, doubt, q.depth(), func(uid uint32, m *folder.Shown, content folder.Content) (bool, error) {
 		s := searches.Get().(*searching)
 		defer searches.Put(s)
-		place, _ := find(rows, uid)
+		place := s.next // its own goroutine goes over rows in order, but for gaps
+		if place >= len(rows) || rows[place].UID != uid {
+			place, _ = find(rows, uid)
+		}
+		s.next = place + 1
 		s.leaves = slices.Grow(s.leaves[:0], len(q.leaves))[:len(q.leaves)]
 		q.byRow(c, &rows[place], s.leaves)
 		q.byIndex(c, m, s.leaves, &s.folded)
@@ -67,6 +71,7 @@ func (c *conn) searchDoubt(q *query, rows []folder.Row, doubt []uint32) (found [
 
 // searching is the memory of one goroutine that searches, used again.
 type searching struct {
+	next   int // place of the row behind the last one
 	leaves []truth
 	raw    bytes.Buffer // bytes of a part as they are sent
 	piece  []byte       // decoded text
