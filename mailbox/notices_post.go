@@ -76,11 +76,19 @@ func (h *Hub) tellActivity(tx store.Tx, p *store.Pathway, prog *rules.Programme,
 	boxes, _ := recipients(p, func(mem *store.Member) bool {
 		return slices.Contains(roles, mem.Role) && mem.ID != m.Author.Member && mayAct(p, prog, mem, now).ok && !hiddenFrom(p, prog, mem, m, now)
 	})
+	copies, err := tx.Deliveries(p.Code, m.ID)
+	if err != nil {
+		return fmt.Errorf("reading the deliveries of %s: %w", m.ID, err)
+	}
 	for _, box := range boxes {
+		text := texts.ID("notices.activity")
+		if slices.ContainsFunc(copies, func(d *store.Delivery) bool { return d.Notice == nil && d.Mailbox == box }) {
+			text = "notices.activity-copy"
+		}
 		n := notice{
 			kind: noticeActivity, to: box, prog: prog, pathway: p.Code, message: m.ID,
 			subject:    texts.T(h.o.Locale, "notices.activity-subject", nil),
-			paragraphs: []string{texts.T(h.o.Locale, "notices.activity", map[string]any{"pathway": string(p.Code)})},
+			paragraphs: []string{texts.T(h.o.Locale, text, map[string]any{"pathway": string(p.Code), "urgent": m.Urgent})},
 		}
 		if err := h.queueNotice(tx, n); err != nil {
 			return err

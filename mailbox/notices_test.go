@@ -72,8 +72,14 @@ func TestNarrowedNotice(t *testing.T) {
 
 // A rule's notify tells without content, and never who has no consent.
 func TestActivityNotice(t *testing.T) {
+	for rubric, want := range map[string]string{"": "envoyé à part", ".psychologie": "ne vous est pas envoyé ici"} {
+		t.Run(want, func(t *testing.T) { tellsActivity(t, rubric, want) })
+	}
+}
+
+func tellsActivity(t *testing.T, rubric, want string) {
 	h := newHouse(t)
-	id := h.post(written{from: "roux@chu.test", to: string(h.child), id: "n1@chu.test", subject: "Bilan", text: "x"})
+	id := h.post(written{from: "roux@chu.test", to: string(h.child) + rubric, id: "n1@chu.test", subject: "Bilan", text: "x"})
 	h.relay()
 	got := h.inCommit(id, func(tx store.Tx, p *store.Pathway, m *store.Message) error {
 		prog, err := h.programme(p.Programme)
@@ -87,6 +93,8 @@ func TestActivityNotice(t *testing.T) {
 	}
 	if text := got["cabinet@idel.test"][0].text(t); strings.Contains(text, "Bilan") || strings.Contains(text, "Martin") || strings.Contains(text, "Roux") {
 		t.Errorf("says too much:\n%s", text)
+	} else if !strings.Contains(text, want) {
+		t.Errorf("no %q in:\n%s", want, text)
 	}
 }
 
