@@ -20,7 +20,7 @@ import (
 func (h *Hub) Include(ctx context.Context, by Actor, r IncludeRequest) (PathwayView, error) {
 	prog := h.o.Programmes().ByID(strings.ToLower(strings.TrimSpace(r.Programme)))
 	if prog == nil {
-		return PathwayView{}, fail("programme-unknown", map[string]any{"programme": r.Programme})
+		return PathwayView{}, h.noProgramme(r.Programme)
 	}
 	if err := by.within(prog.ID); err != nil {
 		return PathwayView{}, err

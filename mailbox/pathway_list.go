@@ -48,7 +48,7 @@ func (h *Hub) Pathways(ctx context.Context, by Actor, f PathwayFilter) ([]Pathwa
 	views := []PathwayView{}
 	f.Programme = strings.ToLower(strings.TrimSpace(f.Programme))
 	if f.Programme != "" && h.o.Programmes().ByID(f.Programme) == nil {
-		return nil, fail("programme-unknown", map[string]any{"programme": f.Programme})
+		return nil, h.noProgramme(f.Programme)
 	}
 	if err := oneOf("status", f.Status, store.PathwayOpen, store.PathwaySuspended, store.PathwayClosed, store.PathwayErasing, store.PathwayStatus(store.ErasureDone)); err != nil {
 		return nil, err
@@ -78,6 +78,16 @@ func (h *Hub) Pathways(ctx context.Context, by Actor, f PathwayFilter) ([]Pathwa
 		codes[i] = store.PathwayCode(views[i].ID)
 	}
 	return views, h.seenList(ctx, by, "pathway.listed", codes)
+}
+
+// noProgramme says which programmes there are.
+func (h *Hub) noProgramme(named string) error {
+	all := h.o.Programmes().Programmes
+	known := make([]string, len(all))
+	for i, p := range all {
+		known[i] = p.ID
+	}
+	return fail("programme-unknown", map[string]any{"programme": named, "known": strings.Join(known, ", ")})
 }
 
 // oneOf refuses a word by which a list is narrowed that nothing can have: an
