@@ -4,7 +4,6 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"fmt"
-	"os"
 	"sync"
 	"time"
 
@@ -269,108 +268,4 @@ func (t *tx) blobFor(d *draft, o store.Owner) (*store.Blob, error) {
 func (t *tx) append(p []byte) {
 	t.parts = append(t.parts, p)
 	t.size += int64(len(p))
-}
-
-// segmentFits tells whether the next group can go to the segment that is open.
-func (s *Store) segmentFits() bool {
-	return s.seg != nil && s.seg.number == s.state.Segment && (s.open != nil || s.state.End < s.o.SegmentSize || s.seg.crowded)
-}
-
-// segmentReady opens or begins the shared segment. Whoever calls has the turn.
-func (s *Store) segmentReady() (err error) {
-	s.mu.Lock()
-	fits := s.segmentFits()
-	s.mu.Unlock()
-	if fits {
-		return nil
-	}
-	s.quiet(func() {
-		if s.seg == nil || s.seg.number != s.state.Segment {
-			if err = s.openSegment(); err != nil || s.segmentFits() {
-				return
-			}
-		}
-		if err = s.nextSegment(); noRoom(err) && s.seg != nil && s.seg.aside > s.state.End {
-			s.noteFull(err)
-			s.seg.crowded, err = true, nil // what was set aside is there to be used
-		}
-	})
-	return err
-}
-
-// openSegment opens the segment that the log ends in, if it has one yet.
-func (s *Store) openSegment() error {
-	s.dropSegment()
-	if s.state.Segment == 0 {
-		return nil
-	}
-	name := sharedName(s.state.Segment)
-	f, err := s.o.files.OpenFile(s.segs.path(name), os.O_RDWR, 0)
-	if err != nil {
-		return err
-	}
-	s.seg = &segment{f: f, name: name, number: s.state.Segment, aside: s.state.End, blank: s.state.End}
-	return nil
-}
-
-// nextSegment begins a segment. It is the log's from the next group on; until
-// then a start removes it again.
-func (s *Store) nextSegment() error {
-	number := s.state.Segment + 1
-	name := sharedName(number)
-	f, err := s.o.files.OpenFile(s.segs.path(name), os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o600)
-	if err != nil {
-		return err
-	}
-	_, err = s.o.files.WriteAt(f, segmentHead('s'), 0)
-	if err == nil {
-		err = s.o.files.Sync(f)
-	}
-	if err == nil {
-		err = syncDir(s.segs.dir)
-	}
-	if err == nil && s.seg != nil { // the one before ends where its last group does, and is whole
-		if err = s.o.files.Truncate(s.seg.f, s.state.End); err == nil {
-			s.seg.aside, s.seg.blank = s.state.End, s.state.End
-			err = s.syncLog(s.seg, s.state.Seq)
-		}
-	}
-	if err != nil {
-		f.Close()
-		_ = os.Remove(s.segs.path(name))
-		return err
-	}
-	s.dropSegment()
-	if s.state.Segment > 0 {
-		s.ended = append(s.ended, segmentEnd{s.state.Segment, s.state.End, s.state.Chain})
-	}
-	s.seg = &segment{f: f, name: name, number: number, aside: segHead, blank: segHead}
-	s.state.Segment = number
-	s.state.End, s.state.Chain = segHead, [32]byte{}
-	s.state.SegmentBytes += segHead
-	return nil
-}
-
-// cutSegment takes back what a failed group appended. Where even that fails, a
-// start after a crash may find it there: it was refused, and nobody relies on it
-// not being there.
-func (s *Store) cutSegment() {
-	if s.seg == nil {
-		return
-	}
-	err := s.o.files.Truncate(s.seg.f, s.state.End)
-	if err == nil {
-		err = s.o.files.Sync(s.seg.f)
-	}
-	if err != nil {
-		s.log.Error("cutting off a failed append", "err", fault(err))
-	}
-	s.seg.aside, s.seg.blank, s.seg.noAside = s.state.End, s.state.End, false
-}
-
-func (s *Store) dropSegment() {
-	if s.seg != nil {
-		s.seg.f.Close()
-		s.seg = nil
-	}
 }
