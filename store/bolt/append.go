@@ -16,6 +16,8 @@ type segment struct {
 	noAside bool   // the file system cannot; this too
 	crowded bool   // no other could be begun: go on beyond the usual size
 	blank   int64  // up to where bytes were written; belongs to who writes
+	begun   int64  // where appending began, in this process
+	leave   int64  // from here on for a segment that is prepared
 	buf     []byte // to write from
 }
 
@@ -107,7 +109,8 @@ var blanks [1 << 20]byte
 
 // segmentFits tells whether the next group can go to the segment that is open.
 func (s *Store) segmentFits() bool {
-	return s.seg != nil && s.seg.number == s.state.Segment && (s.open != nil || s.state.End < s.o.SegmentSize || s.seg.crowded)
+	return s.seg != nil && s.seg.number == s.state.Segment &&
+		(s.open != nil || s.seg.crowded || s.state.End < s.seg.leave || s.state.End < s.o.SegmentSize && s.spare.made.Load() == nil)
 }
 
 // segmentReady opens or begins the shared segment. Whoever calls has the turn.
@@ -143,26 +146,23 @@ func (s *Store) openSegment() error {
 	if err != nil {
 		return err
 	}
-	s.seg = &segment{f: f, name: name, number: s.state.Segment, aside: s.state.End, blank: s.state.End}
+	s.seg = &segment{f: f, name: name, number: s.state.Segment, aside: s.state.End, blank: s.state.End, begun: s.state.End, leave: s.spare.least}
 	return nil
 }
 
-// nextSegment begins a segment. It is the log's from the next group on; until
+// nextSegment begins a segment, with the one prepared if there is one. It is the log's from the next group on; until
 // then a start removes it again.
 func (s *Store) nextSegment() error {
 	number := s.state.Segment + 1
 	name := sharedName(number)
-	f, err := s.o.files.OpenFile(s.segs.path(name), os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o600)
-	if err != nil {
-		return err
+	p := s.takeSpare(name)
+	if p == nil {
+		var err error
+		if p, err = s.newSegment(name); err != nil {
+			return err
+		}
 	}
-	_, err = s.o.files.WriteAt(f, segmentHead('s'), 0)
-	if err == nil {
-		err = s.o.files.Sync(f)
-	}
-	if err == nil {
-		err = syncDir(s.segs.dir)
-	}
+	err := syncDir(s.segs.dir)
 	if err == nil && s.seg != nil { // the one before ends where its last group does, and is whole
 		if err = s.o.files.Truncate(s.seg.f, s.state.End); err == nil {
 			s.seg.aside, s.seg.blank = s.state.End, s.state.End
@@ -170,7 +170,7 @@ func (s *Store) nextSegment() error {
 		}
 	}
 	if err != nil {
-		f.Close()
+		p.f.Close()
 		_ = os.Remove(s.segs.path(name))
 		return err
 	}
@@ -178,11 +178,28 @@ func (s *Store) nextSegment() error {
 	if s.state.Segment > 0 {
 		s.ended = append(s.ended, segmentEnd{s.state.Segment, s.state.End, s.state.Chain})
 	}
-	s.seg = &segment{f: f, name: name, number: number, aside: segHead, blank: segHead}
+	s.seg = &segment{f: p.f, name: name, number: number, aside: p.aside, blank: p.blank, begun: segHead, leave: p.size}
 	s.state.Segment = number
 	s.state.End, s.state.Chain = segHead, [32]byte{}
 	s.state.SegmentBytes += segHead
 	return nil
+}
+
+// newSegment makes a segment of which nothing is prepared.
+func (s *Store) newSegment(name string) (*prepared, error) {
+	f, err := s.o.files.OpenFile(s.segs.path(name), os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	if _, err = s.o.files.WriteAt(f, segmentHead('s'), 0); err == nil {
+		err = s.o.files.Sync(f)
+	}
+	if err != nil {
+		f.Close()
+		_ = os.Remove(s.segs.path(name))
+		return nil, err
+	}
+	return &prepared{f: f, size: s.spare.least, blank: segHead, aside: segHead}, nil
 }
 
 // cutSegment takes back what a failed group appended. Where even that fails, a

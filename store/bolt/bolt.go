@@ -116,6 +116,7 @@ type Store struct {
 	anew     bool     // see replay
 
 	segs      segments
+	spare     spare
 	pathways  pathwayCache
 	wakes     wakes
 	watches   watches
@@ -150,6 +151,7 @@ func Open(o Options) (*Store, error) {
 	}
 	s.cond.L = &s.mu
 	s.segs.init(filepath.Join(o.Dir, "segments"), o.files)
+	s.spare.init(o.SegmentSize)
 	start := s.start
 	if o.readOnly {
 		start = s.startReading
@@ -164,9 +166,10 @@ func Open(o Options) (*Store, error) {
 	if o.readOnly {
 		return s, nil
 	}
-	s.loops.Add(2)
+	s.loops.Add(3)
 	go s.flushLoop()
 	go s.soonLoop()
+	go s.spareLoop()
 	if err := s.resumeLookups(context.Background()); err != nil {
 		return nil, errors.Join(fmt.Errorf("opening store: %w", err), s.Close())
 	}

@@ -317,4 +317,6 @@ func (s *Store) noteFull(err error) {
 	if !s.full.Swap(true) {
 		s.log.Error("store full", "err", fault(err))
 	}
+	s.spare.drop.Store(true)
+	s.spare.rouse()
 }

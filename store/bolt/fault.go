@@ -39,6 +39,10 @@ type files interface {
 	Sync(f *os.File) error
 	Allocate(f *os.File, off, n int64) error
 	Truncate(f *os.File, size int64) error
+	// WriteBack has bytes written to the disk now, and waits for them. It makes
+	// nothing durable.
+	WriteBack(f *os.File, off, n int64) error
+	Rename(from, to string) error
 	// Free is the room left where dir lies, in bytes.
 	Free(dir string) (int64, error)
 }
@@ -52,6 +56,9 @@ func (osFiles) WriteAt(f *os.File, b []byte, off int64) (int, error) { return f.
 func (osFiles) Sync(f *os.File) error                                { return datasync(f) }
 func (osFiles) Allocate(f *os.File, off, n int64) error              { return allocate(f, off, n) }
 func (osFiles) Truncate(f *os.File, size int64) error                { return f.Truncate(size) }
+
+func (osFiles) WriteBack(f *os.File, off, n int64) error { return writeBack(f, off, n) }
+func (osFiles) Rename(from, to string) error             { return os.Rename(from, to) }
 
 func (osFiles) Free(dir string) (int64, error) {
 	var st syscall.Statfs_t

@@ -216,6 +216,7 @@ func (s *Store) publish(g *group) {
 		lv.active, lv.state = g.after, &g.state
 		s.levels.Store(&lv)
 		s.levelsMu.Unlock()
+		s.spare.advance(g.seg, &g.state)
 	}
 	for _, t := range g.ran {
 		for _, d := range t.drafts {

@@ -24,8 +24,8 @@ type Options struct {
 	// SmallMessage is the size in clear bytes up to which a message waits in
 	// memory for its commit; larger ones stream to a file. Default 1 MiB.
 	SmallMessage int64
-	// SegmentSize is the size from which on a new segment is begun. Default
-	// 256 MiB.
+	// SegmentSize is the size from which on a new segment is begun; while a store
+	// is small, or none is prepared (spare.go), less. Default 64 MiB.
 	SegmentSize int64
 	// InitialMmapSize is the address space mapped for the index, so that it
 	// seldom has to be mapped anew. Default 16 GiB; costs no memory.
@@ -67,7 +67,7 @@ func (o *Options) fill() error {
 		o.SmallMessage = 1 << 20
 	}
 	if o.SegmentSize == 0 {
-		o.SegmentSize = 256 << 20
+		o.SegmentSize = 64 << 20
 	}
 	if o.InitialMmapSize == 0 {
 		o.InitialMmapSize = 1 << 30
@@ -95,4 +95,3 @@ func (o *Options) fill() error {
 	}
 	return nil
 }
-

@@ -34,7 +34,8 @@ type diskFile struct {
 	safe    []byte // without the zeros at its end
 	size    int64
 	since   []diskChange
-	settled bool // it was synced, hence it is there
+	settled bool // it was synced under its name, hence it is there
+	was     string
 }
 
 func (f *diskFile) apply(c diskChange) {
@@ -60,6 +61,7 @@ type disk struct {
 	osFiles
 	mu    sync.Mutex
 	files map[string]*diskFile
+	names map[*os.File]string
 	index *indexWrite
 	dir   string
 	each  func() // called now and then, where something is half done
@@ -89,34 +91,47 @@ func (d *disk) OpenFile(name string, flag int, perm os.FileMode) (*os.File, erro
 	if flag&os.O_TRUNC != 0 {
 		d.change(name, diskChange{})
 	}
-	return d.osFiles.OpenFile(name, flag, perm)
+	f, err := d.osFiles.OpenFile(name, flag, perm)
+	if flag&(os.O_WRONLY|os.O_RDWR) != 0 {
+		d.mu.Lock()
+		d.names[f] = name
+		d.mu.Unlock()
+	}
+	return f, err
+}
+
+// name is what an open file is called now.
+func (d *disk) name(f *os.File) string {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.names[f]
 }
 
 func (d *disk) WriteAt(f *os.File, b []byte, off int64) (int, error) {
-	d.change(f.Name(), diskChange{off, bytes.Clone(b)})
+	d.change(d.name(f), diskChange{off, bytes.Clone(b)})
 	return d.osFiles.WriteAt(f, b, off)
 }
 
 func (d *disk) Allocate(f *os.File, off, n int64) error {
-	d.change(f.Name(), diskChange{at: off + n})
+	d.change(d.name(f), diskChange{at: off + n})
 	return d.osFiles.Allocate(f, off, n)
 }
 
 func (d *disk) Truncate(f *os.File, size int64) error {
-	d.change(f.Name(), diskChange{at: size})
+	d.change(d.name(f), diskChange{at: size})
 	return d.osFiles.Truncate(f, size)
 }
 
 func (d *disk) Sync(f *os.File) error {
 	d.mu.Lock()
-	n := len(d.file(f.Name()).since)
+	n := len(d.file(d.names[f]).since)
 	d.mu.Unlock()
 	d.each()
 	if err := d.osFiles.Sync(f); err != nil {
 		return err
 	}
 	d.mu.Lock()
-	m := d.file(f.Name())
+	m := d.file(d.names[f])
 	for _, c := range m.since[:n] {
 		m.apply(c)
 	}
@@ -124,6 +139,22 @@ func (d *disk) Sync(f *os.File) error {
 	d.mu.Unlock()
 	d.each()
 	return nil
+}
+
+func (d *disk) Rename(from, to string) error {
+	d.mu.Lock()
+	f := d.file(from)
+	delete(d.files, filepath.Base(from))
+	f.settled, f.was = false, filepath.Base(from)
+	d.files[filepath.Base(to)] = f
+	for open, name := range d.names {
+		if name == from {
+			d.names[open] = to
+		}
+	}
+	d.mu.Unlock()
+	d.each()
+	return d.osFiles.Rename(from, to)
 }
 
 // flush notes how the index was, and is.
@@ -154,7 +185,7 @@ func (d *disk) image(acked map[string]int) *image {
 	defer d.mu.Unlock()
 	im := &image{files: map[string]*diskFile{}, gone: map[string]bool{}, index: d.index, acked: acked}
 	for name, f := range d.files {
-		im.files[name] = &diskFile{slices.Clone(f.safe), f.size, slices.Clone(f.since), f.settled}
+		im.files[name] = &diskFile{slices.Clone(f.safe), f.size, slices.Clone(f.since), f.settled, f.was}
 		if _, err := os.Stat(filepath.Join(d.dir, segmentsDir, name)); err != nil {
 			im.gone[name] = true
 		}
@@ -169,7 +200,12 @@ func (im *image) lose(r *rand.Rand, dir string) error {
 		return err
 	}
 	for name, f := range im.files {
-		if im.gone[name] && r.IntN(2) == 0 || !f.settled && r.IntN(2) == 0 {
+		switch {
+		case !f.settled && f.was != "":
+			if r.IntN(2) == 0 {
+				name = f.was
+			}
+		case im.gone[name] && r.IntN(2) == 0 || !f.settled && r.IntN(2) == 0:
 			continue
 		}
 		g := &diskFile{safe: slices.Clone(f.safe), size: f.size}
@@ -240,7 +276,7 @@ func powerCode(w int) store.PathwayCode { return store.PathwayCode(fmt.Sprintf("
 
 // powerRun works on a store, and gives images of its disk.
 func powerRun(t *testing.T, p *place, r *rand.Rand, posts, images int) []*image {
-	d := &disk{files: map[string]*diskFile{}, dir: p.seal.DataDir, each: func() {}}
+	d := &disk{files: map[string]*diskFile{}, names: map[*os.File]string{}, dir: p.seal.DataDir, each: func() {}}
 	s := p.mustOpen(func(o *Options) { powerOptions(o); o.files, o.flush = d, d.flush })
 	for w := range powerWriters {
 		if err := s.NewKey(bg, pathwayOwner(powerCode(w))); err != nil {

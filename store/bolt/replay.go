@@ -265,7 +265,8 @@ func (r *replay) vouched(f io.ReaderAt, from, size int64, closed bool) (bool, er
 }
 
 // orphans lists what nothing names: shared segments that were begun for a group
-// that never came, and large ones that are drafts a crash left.
+// that never came, one that was prepared, and large ones that are drafts a crash
+// left.
 func (s *Store) orphans(v *view) ([]string, error) {
 	entries, err := os.ReadDir(s.segs.dir)
 	if err != nil {
@@ -275,7 +276,7 @@ func (s *Store) orphans(v *view) ([]string, error) {
 	for _, e := range entries {
 		name := e.Name()
 		number, shared := sharedNumber(name)
-		if shared && number > s.state.Segment || strings.HasPrefix(name, largePrefix) && v.bucket(bucketLarge).Get([]byte(name)) == nil {
+		if shared && number > s.state.Segment || name == spareName || strings.HasPrefix(name, largePrefix) && v.bucket(bucketLarge).Get([]byte(name)) == nil {
 			out = append(out, name)
 		}
 	}

@@ -49,8 +49,10 @@ func (c *verifier) segments() error {
 		case known[name] || loose[name]:
 		case large && c.v.bucket(bucketLarge).Get([]byte(name)) != nil:
 		case large && c.out.Unfinished: // a draft that a crash left
-		case shared && number == c.state.Segment+1 && (c.out.Unfinished || c.online):
+		case name == spareName && (c.out.Unfinished || c.online):
+		case shared && number == c.state.Segment+1 && c.out.Unfinished:
 			// One that was just begun: no group in it is acknowledged yet.
+		case shared && number > c.state.Segment && c.online: // begun since
 		case large && c.online && c.sinceNamed(name):
 		default:
 			c.flaw(store.FlawAdded, filepath.Join(segmentsDir, name), -1, "")
