@@ -2,9 +2,10 @@
 // messages and a log of all changes in append-only segments, and beside them
 // records, look-ups, queue and traces in one bbolt file, which follows the log.
 //
-//	DIR/segments/*.seg    sealed messages and commit records (see segment.go)
-//	DIR/index.db          the index (buckets are listed in format.go)
-//	DIR/keystore          belongs to store/seal
+//	DIR/segments/*.seg      sealed messages and commit records (see segment.go)
+//	DIR/segments/spare.new  zeros: the segment that comes next (see spare.go)
+//	DIR/index.db            the index (buckets are listed in format.go)
+//	DIR/keystore            belongs to store/seal
 //
 // Rules that hold here:
 //

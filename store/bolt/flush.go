@@ -22,16 +22,22 @@ import (
 // flushLoop brings the index up to date from time to time.
 func (s *Store) flushLoop() {
 	defer s.loops.Done()
-	tick := time.NewTicker(s.o.FlushAge)
+	tick := time.NewTicker(max(s.o.FlushAge/8, 1))
 	defer tick.Stop()
 	var wait time.Time // after a failure, until when
-	pause := s.o.FlushAge
+	pause := s.o.FlushAge / 8
+	last, seen := time.Now(), uint64(0)
 	for {
 		select {
 		case <-s.closing:
 			return
 		case <-s.brimming:
 		case <-tick.C:
+			now := s.levels.Load().state.Seq
+			rests := now == seen
+			if seen = now; !rests && time.Since(last) < s.o.FlushAge {
+				continue
+			}
 		}
 		if time.Now().Before(wait) {
 			continue
@@ -39,7 +45,7 @@ func (s *Store) flushLoop() {
 		err := s.flush(context.Background(), nil)
 		switch {
 		case err == nil:
-			pause = s.o.FlushAge
+			last, pause = time.Now(), s.o.FlushAge/8
 		case s.torn.Load(), s.fault.Load() != nil:
 			return
 		case !errors.Is(err, store.ErrClosed):

@@ -34,9 +34,11 @@ type Options struct {
 	// [store.ErrFull]. Default: no limit.
 	MaxIndexBytes int
 	// FlushBytes is how much memory rows take that the index does not have yet,
-	// before they are brought there; twice as much and commits wait. Default 8 MiB.
+	// before they are brought there; twice as much and commits wait. Default 16 MiB.
 	FlushBytes int
-	// FlushAge is how often they are brought there if there are any. Default 2 s.
+	// FlushAge is how often they are brought there while there are more and more;
+	// an eighth of it after the last of them, so that a store at rest has nothing
+	// to bring back at its next start. Default 15 s.
 	FlushAge time.Duration
 	// LockTimeout is how long to wait for another process to let go of the
 	// directory. Default 1 s.
@@ -79,10 +81,10 @@ func (o *Options) fill() error {
 		o.InitialMmapSize = min(o.InitialMmapSize, o.MaxIndexBytes)
 	}
 	if o.FlushBytes == 0 {
-		o.FlushBytes = 8 << 20
+		o.FlushBytes = 16 << 20
 	}
 	if o.FlushAge == 0 {
-		o.FlushAge = 2 * time.Second
+		o.FlushAge = 15 * time.Second
 	}
 	if o.LockTimeout == 0 {
 		o.LockTimeout = time.Second
