@@ -74,8 +74,9 @@ type Store struct {
 	closed  sync.Once
 	loops   sync.WaitGroup
 
-	turn  chan struct{} // taken by whoever runs a function
-	turns uint64
+	turn   chan struct{} // taken by whoever runs a function
+	coming atomic.Int32  // how many wait for it, or have it, to run one and do not yet
+	turns  uint64
 
 	// mu guards who does what, see commit.go: state and working belong to who
 	// runs, or, while nobody does, to who holds mu.

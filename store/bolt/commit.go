@@ -14,10 +14,11 @@ import (
 // How a commit goes. Whoever has the turn runs their function, in their own
 // goroutine, against all that was committed and all that is about to be; what it
 // changed joins the open group, and the turn goes on. A group is closed when
-// nothing is being written: its commit record is made, and one of its members
-// leads: writes the group behind the log, syncs it, publishes it and wakes the
-// others. Meanwhile functions run on and join the next group, so that one sync
-// serves as many as came during the one before. If a group cannot be written,
+// nothing is being written and nobody waits for the turn, or enough have joined:
+// its commit record is made, and one of its members leads: writes the group behind
+// the log, syncs it, publishes it and wakes the others. Meanwhile functions run on
+// and join the next group, so that one sync serves as many as came during the one
+// before. Who is alone waits for nobody. If a group cannot be written,
 // all that was built on it is dropped with it, and runs again.
 
 // errAgain is the fate of what was built on a group that failed.
@@ -52,12 +53,15 @@ func (s *Store) commit(ctx context.Context, fn func(store.Tx) error, soon bool) 
 
 // attempt runs fn once. With a tx, the error is that of its group.
 func (s *Store) attempt(ctx context.Context, fn func(store.Tx) error, soon bool) (*tx, error) {
+	s.coming.Add(1)
 	if err := s.takeTurn(ctx); err != nil {
+		s.stayAway()
 		return nil, err
 	}
 	g, err := s.enter(ctx)
 	if err != nil {
 		<-s.turn
+		s.stayAway()
 		return nil, err
 	}
 	t, leads, err := s.runIn(g, fn, soon)
@@ -131,10 +135,35 @@ func (s *Store) join() *group {
 		return nil
 	}
 	s.running = true
+	s.coming.Add(-1)
 	if s.open == nil {
 		s.open = s.newGroup()
 	}
 	return s.open
+}
+
+// awaited tells that the open group stays so, while nobody runs: somebody is about
+// to, or to find that they cannot, and leaves or launches it then.
+func (s *Store) awaited() bool {
+	return s.coming.Load() > 0 && s.open.members < groupEnough && !s.open.full()
+}
+
+// stayAway ends the wait of one who did not come to run.
+func (s *Store) stayAway() {
+	s.coming.Add(-1)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.launch()
+}
+
+// launch has the open group written if nobody else would see to it.
+func (s *Store) launch() {
+	if s.open == nil || s.writing || s.running {
+		return
+	}
+	s.writing = true
+	next := s.closeGroup()
+	next.lead <- struct{}{}
 }
 
 // runIn runs fn in a group and gives up the turn, whatever becomes of fn: a panic
@@ -179,8 +208,8 @@ func (s *Store) run(t *tx, fn func(store.Tx) error) error {
 	return s.fenced(func() error { return fn(t) })
 }
 
-// leave ends a run. If nobody is writing, the open group is closed and given, to
-// be led by a member.
+// leave ends a run. If nobody is writing, and nobody else comes, the open group is
+// closed and given, to be led by a member.
 func (s *Store) leave() *group {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -189,7 +218,7 @@ func (s *Store) leave() *group {
 	if s.open != nil && s.open.members == 0 {
 		s.open = nil
 	}
-	if s.open == nil || s.writing {
+	if s.open == nil || s.writing || s.awaited() {
 		return nil
 	}
 	s.writing = true
@@ -216,12 +245,10 @@ func (s *Store) handOver() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.cond.Broadcast()
-	if s.open == nil || s.running {
-		s.writing = false // whoever runs leads
-		return
+	s.writing = false
+	if s.open != nil && !s.running && !s.awaited() { // otherwise whoever runs leads
+		s.launch()
 	}
-	next := s.closeGroup()
-	next.lead <- struct{}{}
 }
 
 // quiet runs fn while nothing runs and nothing is written. Whoever calls has the
@@ -229,6 +256,7 @@ func (s *Store) handOver() {
 func (s *Store) quiet(fn func()) {
 	s.mu.Lock()
 	for s.writing || s.open != nil {
+		s.launch()
 		s.cond.Wait()
 	}
 	s.writing = true

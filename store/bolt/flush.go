@@ -130,6 +130,7 @@ func (s *Store) makeRoom(ctx context.Context) error {
 		if err := s.stalled.Load(); err != nil {
 			return fmt.Errorf("committing: %w", *err)
 		}
+		s.quiet(func() {}) // nobody else sees to a group that is open
 		select {
 		case <-flushed:
 		case <-ctx.Done():

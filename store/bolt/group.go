@@ -34,10 +34,12 @@ type group struct {
 	lead  chan struct{} // makes one of the members the leader
 }
 
-// Bounds of a group, so that the first of it need not wait for ever.
+// Bounds of a group, so that the first of it need not wait for ever. It is not
+// kept open for more than groupEnough while it could be written.
 const (
-	maxMembers = 256
-	maxGroup   = 16 << 20
+	groupEnough = 32
+	maxMembers  = 256
+	maxGroup    = 16 << 20
 )
 
 func (g *group) full() bool { return g.members >= maxMembers || g.size+int64(len(g.rows)) >= maxGroup }
