@@ -175,9 +175,12 @@ func syncDir(dir string) error {
 	return d.Sync()
 }
 
+// freshSuffix ends the name of a small file that is being written.
+const freshSuffix = ".new"
+
 // writeWhole writes a small file so that it is there whole or not at all.
 func writeWhole(path string, b []byte) error {
-	f, err := os.OpenFile(path+".new", os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	f, err := os.OpenFile(path+freshSuffix, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
 	if err != nil {
 		return err
 	}
@@ -186,7 +189,7 @@ func writeWhole(path string, b []byte) error {
 		err = f.Sync()
 	}
 	if err = errors.Join(err, f.Close()); err == nil {
-		err = os.Rename(path+".new", path)
+		err = os.Rename(path+freshSuffix, path)
 	}
 	if err == nil {
 		err = syncDir(filepath.Dir(path))

@@ -328,6 +328,13 @@ func TestInterruptedRestore(t *testing.T) {
 	h.post("b000002", 3, 200<<10)
 	h.backup(dest, Options{})
 	h.close()
+	// Its very first step was cut off: the mark had not its name yet.
+	if err := os.MkdirAll(filepath.Join(dir, segmentsDir), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, unfinishedMark+freshSuffix), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
 	rounds, total := 0, int64(0)
 	for ; ; rounds++ {
 		ctx, cancel := context.WithCancel(bg)

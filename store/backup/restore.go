@@ -171,7 +171,8 @@ func beginIn(dir, what string) error {
 			return err
 		}
 		for _, e := range entries {
-			if e.Name() != segmentsDir {
+			// The mark itself may have found no room, or met the end of the machine.
+			if e.Name() != segmentsDir && e.Name() != unfinishedMark+freshSuffix {
 				return ErrNotEmpty
 			}
 		}
