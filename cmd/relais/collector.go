@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"os"
+	"runtime"
 	"runtime/debug"
 	"runtime/metrics"
 	"time"
@@ -30,11 +31,11 @@ func paceCollector(ctx context.Context) {
 	if os.Getenv("GOGC") != "" {
 		return
 	}
+	afterEach(ctx, func() { debug.SetGCPercent(percentFor(weigh().live)) })
 	tick := time.NewTicker(weighing)
 	defer tick.Stop()
 	now := weigh()
 	for {
-		debug.SetGCPercent(percentFor(now.live))
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
@@ -46,6 +47,21 @@ func paceCollector(ctx context.Context) {
 		}
 	}
 }
+
+// afterEach calls fn now and after each collection until ctx ends. A measure that
+// is looked at now and then would be of a heap that has grown since, as that of a
+// hub with many pathways does while it starts.
+func afterEach(ctx context.Context, fn func()) {
+	if ctx.Err() != nil {
+		return
+	}
+	fn()
+	runtime.SetFinalizer(&collected{}, func(*collected) { afterEach(ctx, fn) })
+}
+
+// collected is garbage at once; it has a pointer so that it is not put together
+// with others.
+type collected struct{ _ *byte }
 
 // weight is what the heap holds, in bytes.
 type weight struct {

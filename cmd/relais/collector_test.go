@@ -1,6 +1,8 @@
 package main
 
 import (
+	"context"
+	"runtime"
 	"runtime/debug"
 	"testing"
 )
@@ -10,6 +12,17 @@ func TestPercentFor(t *testing.T) {
 		if got := percentFor(live); got != want {
 			t.Errorf("with %d MiB alive GOGC is %d, want %d", live>>20, got, want)
 		}
+	}
+}
+
+func TestAfterEachCollection(t *testing.T) {
+	ctx, stop := context.WithCancel(t.Context())
+	defer stop()
+	called := make(chan struct{}, 100)
+	afterEach(ctx, func() { called <- struct{}{} })
+	for range 3 {
+		<-called
+		runtime.GC()
 	}
 }
 
