@@ -39,6 +39,8 @@ type Folder struct {
 	HighestModSeq uint64 `cbor:"12,keyasint"`
 	Count         uint32 `cbor:"13,keyasint"`
 	Size          int64  `cbor:"14,keyasint"` // bytes of all entries
+	// Changes is a digest over what is listed as changed, for [Verification].
+	Changes uint64 `cbor:"15,keyasint,omitempty"`
 }
 
 // Entry is a message in a private folder: one of the account's own, or a
@@ -97,6 +99,7 @@ type Reader struct {
 	Folders  int64  `cbor:"12,keyasint"`
 	Validity uint32 `cbor:"13,keyasint"` // last UIDVALIDITY given to a folder
 	ModSeq   uint64 `cbor:"14,keyasint"` // of the last change of a mark
+	Marks    int64  `cbor:"15,keyasint,omitempty"`
 }
 
 // BoxUID is the UID that a message has in the INBOX of a box.

@@ -150,6 +150,8 @@ type Message struct {
 	Shown int64 `cbor:"38,keyasint,omitempty"`
 	// ModSeq is that of the last write, the engine's.
 	ModSeq uint64 `cbor:"37,keyasint"`
+	// Rewritten: it was updated since it was filed; the engine's.
+	Rewritten bool `cbor:"42,keyasint,omitempty"`
 	// Keys are words of the hub's own to find it by in its pathway
 	// (View.MessagesOfKey): digests of its documents, their sets of versions.
 	Keys []string `cbor:"40,keyasint,omitempty"`

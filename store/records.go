@@ -171,6 +171,8 @@ type RubricState struct {
 	UIDNext       uint32 `cbor:"2,keyasint"`
 	HighestModSeq uint64 `cbor:"3,keyasint"`
 	Count         uint32 `cbor:"4,keyasint"`
+	// Gone is a digest over the tombstones, for [Verification]; the engine's.
+	Gone uint64 `cbor:"5,keyasint,omitempty"`
 }
 
 // Filing is a message in a rubric.

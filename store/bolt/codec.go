@@ -132,6 +132,12 @@ func (v *view) lookup(use string, parts ...string) []byte {
 	return sum[:16:16]
 }
 
+// digest stands for a row in a sum over many (exclusive or): no row can be taken
+// from them, added or changed so that the sum stays, without the key of the hub.
+func (v *view) digest(key, row []byte) uint64 {
+	return binary.BigEndian.Uint64(v.lookup("digest", string(key), string(row)))
+}
+
 func (v *view) handle(c store.PathwayCode) []byte {
 	if c != v.code || c == "" {
 		v.code, v.handed = c, v.s.keys.Handle(pathwayOwner(c))

@@ -112,7 +112,19 @@ func (t *tx) purge(c store.PathwayCode, most int) (bool, error) {
 func (t *tx) purgeMarks(c store.PathwayCode) error {
 	for _, id := range t.keysOf(bucketAccounts, nil, nil) {
 		a := store.AccountID(id)
-		for _, k := range t.keysOf(bucketReaders, t.readerKey(a, kindMark, t.handle(c)), nil) {
+		keys := t.keysOf(bucketReaders, t.readerKey(a, kindMark, t.handle(c)), nil)
+		if len(keys) == 0 {
+			continue
+		}
+		if r, err := t.Reader(a); err == nil {
+			r.Marks -= int64(len(keys))
+			if err := t.putReader(a, r); err != nil {
+				return err
+			}
+		} else if !errors.Is(err, store.ErrErased) {
+			return err
+		}
+		for _, k := range keys {
 			var m store.ReaderMark
 			if err := t.get(bucketReaders, k, a.Owner(), &m); err != nil && !errors.Is(err, store.ErrErased) {
 				return fmt.Errorf("marks of account %s: %w", a, err)
@@ -169,8 +181,14 @@ func (t *tx) purgeMessage(m *store.Message) error {
 			return err
 		}
 	}
+	for i := range m.Filings {
+		if err := t.dropFiling(m.Pathway, &m.Filings[i]); err != nil {
+			return err
+		}
+	}
 	seq := u64(m.Seq)
 	err = errors.Join(
+		t.drop(bucketThreads, t.threadKey(m.Pathway, kindUpdated, u64(m.ModSeq))),
 		t.drop(bucketThreads, t.messageKey(m.Pathway, seq)),
 		t.drop(bucketThreads, t.indexKey(m.Pathway, seq)),
 		t.drop(bucketLocated, []byte(m.ID)),

@@ -254,7 +254,7 @@ func (t *tx) fileRows(m *store.Message, index []byte) error {
 		return store.ErrConflict
 	}
 	m.Seq = t.nextSeq(m.Pathway)
-	m.ModSeq = t.modSeq()
+	m.ModSeq, m.Rewritten = t.modSeq(), false
 	t.arrive(m, nil)
 	t.touched(m.Pathway.Topic())
 	seq, owner := u64(m.Seq), pathwayOwner(m.Pathway)
@@ -336,7 +336,7 @@ func (t *tx) UpdateMessage(m *store.Message) error {
 	if err != nil {
 		return fmt.Errorf("updating a message: %w", err)
 	}
-	m.Seq, m.Blob, m.Held, m.ModSeq = old.Seq, old.Blob, old.Held, t.modSeq() // the engine's own
+	m.Seq, m.Blob, m.Held, m.ModSeq, m.Rewritten = old.Seq, old.Blob, old.Held, t.modSeq(), true // the engine's own
 	t.arrive(m, old.Boxes)
 	t.touched(m.Pathway.Topic())
 	if err := t.noteUpdate(m, old.ModSeq); err != nil {

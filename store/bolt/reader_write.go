@@ -49,7 +49,7 @@ func (t *tx) PutFolder(a store.AccountID, f *store.Folder) error {
 	case err != nil:
 		return err
 	}
-	f.UIDValidity, f.UIDNext, f.Count, f.Size = have.UIDValidity, have.UIDNext, have.Count, have.Size
+	f.UIDValidity, f.UIDNext, f.Count, f.Size, f.Changes = have.UIDValidity, have.UIDNext, have.Count, have.Size, have.Changes
 	f.HighestModSeq = t.modSeq()
 	return t.putFolder(a, f)
 }
@@ -201,7 +201,7 @@ func (t *tx) UpdateEntry(a store.AccountID, id store.FolderID, e *store.Entry) e
 	f.HighestModSeq = e.ModSeq
 	err = errors.Join(
 		t.put(bucketReaders, t.readerKey(a, kindEntry, t.folderHash(id), u32(e.UID)), a.Owner(), e),
-		t.noteChange(a, id, e.UID, before, e.ModSeq, 0),
+		t.noteChange(a, f, e.UID, before, e.ModSeq, 0),
 		t.putFolder(a, f))
 	if err != nil {
 		return fmt.Errorf("changing an entry of folder %s: %w", id, err)
@@ -209,13 +209,20 @@ func (t *tx) UpdateEntry(a store.AccountID, id store.FolderID, e *store.Entry) e
 	return nil
 }
 
-// noteChange moves an entry to the end of the changes of its folder.
-func (t *tx) noteChange(a store.AccountID, id store.FolderID, uid uint32, before, now uint64, gone byte) error {
-	prefix := t.readerKey(a, kindChange, t.folderHash(id))
-	if err := t.drop(bucketReaders, joined(prefix, u64(before), u32(uid))); err != nil {
-		return err
+// noteChange moves an entry to the end of the changes of its folder, which is for
+// the caller to write.
+func (t *tx) noteChange(a store.AccountID, f *store.Folder, uid uint32, before, now uint64, gone byte) error {
+	prefix := t.readerKey(a, kindChange, t.folderHash(f.ID))
+	old := joined(prefix, u64(before), u32(uid))
+	if row := t.bucket(bucketReaders).Get(old); row != nil {
+		f.Changes ^= t.digest(old, row)
+		if err := t.drop(bucketReaders, old); err != nil {
+			return err
+		}
 	}
-	return t.putRaw(bucketReaders, joined(prefix, u64(now), u32(uid)), []byte{clearVersion, gone})
+	key, row := joined(prefix, u64(now), u32(uid)), []byte{clearVersion, gone}
+	f.Changes ^= t.digest(key, row)
+	return t.putRaw(bucketReaders, key, row)
 }
 
 // DropEntry implements [store.Tx].
@@ -229,7 +236,7 @@ func (t *tx) DropEntry(a store.AccountID, id store.FolderID, uid uint32) error {
 		err = t.countMail(a, e.Mail, -1)
 	}
 	if err == nil {
-		err = t.noteChange(a, id, uid, e.ModSeq, t.modSeq(), 1)
+		err = t.noteChange(a, f, uid, e.ModSeq, t.modSeq(), 1)
 	}
 	if err == nil {
 		err = t.countEntry(a, f, e, -1)
@@ -252,16 +259,18 @@ func (t *tx) putMark(a store.AccountID, m *store.ReaderMark) error {
 	if _, err := t.in(m.Pathway, m.Message); err != nil {
 		return err
 	}
-	old, err := t.Mark(a, store.MessageRef{Pathway: m.Pathway, Message: m.Message})
-	if err == nil {
-		err = t.drop(bucketReaders, t.readerKey(a, kindMarkLog, u64(old.ModSeq)))
-	} else if errors.Is(err, store.ErrNotFound) {
-		err = nil
-	}
+	r, err := t.Reader(a)
 	if err != nil {
 		return err
 	}
-	r, err := t.Reader(a)
+	old, err := t.Mark(a, store.MessageRef{Pathway: m.Pathway, Message: m.Message})
+	switch {
+	case err == nil:
+		err = t.drop(bucketReaders, t.readerKey(a, kindMarkLog, u64(old.ModSeq)))
+	case errors.Is(err, store.ErrNotFound):
+		r.Marks++
+		err = nil
+	}
 	if err != nil {
 		return err
 	}

@@ -165,5 +165,6 @@ func (t *tx) dropFiling(c store.PathwayCode, f *store.Filing) error {
 	if err := t.putRaw(bucketThreads, stone, []byte{clearVersion}); err != nil {
 		return err
 	}
+	st.Gone ^= t.digest(stone, nil)
 	return t.putRubric(c, f.Rubric, st)
 }

@@ -31,6 +31,10 @@ func (t *tx) noteUpdate(m *store.Message, before uint64) error {
 	if err := t.drop(bucketThreads, t.threadKey(m.Pathway, kindUpdated, u64(before))); err != nil {
 		return err
 	}
+	return t.putUpdate(m)
+}
+
+func (t *tx) putUpdate(m *store.Message) error {
 	return t.putRaw(bucketThreads, t.threadKey(m.Pathway, kindUpdated, u64(m.ModSeq)), append([]byte{clearVersion}, m.ID...))
 }
 

@@ -42,13 +42,20 @@ type verifier struct {
 	damaged map[spot]bool // records that do not fit, not yet reported
 	flawed  map[string]bool
 	keyed   map[string]map[store.MessageID]bool // by key: see hasKey
-	// Records of living pathways, and the look-ups that lead to them.
-	messages, located, copies, listed int
+	// Rows that records ask for, and those there are, see matched.
+	located, copies, filings, updates, mails matched
+
+	rubrics rubrics     // of the pathway that is being read
+	reader  readerTally // the account
 
 	done   int64
 	total  int64
 	rested time.Time
 }
+
+// matched counts rows that follow from records, from both sides: each record finds
+// its own there, so as many as are asked for are of nothing else.
+type matched struct{ asked, there int }
 
 // spot is where a record lies.
 type spot struct {

@@ -2,7 +2,6 @@ package bolt
 
 import (
 	"bytes"
-	"encoding/binary"
 	"errors"
 	"slices"
 	"strconv"
@@ -75,9 +74,14 @@ func (c *verifier) rows() error {
 			}
 		}
 	}
-	// Each record has its look-up, see messageRow and deliveryRow: as many
-	// look-ups as records are of nothing else.
-	if c.located != c.messages || c.listed != c.copies {
+	c.endRubrics()
+	c.endReader()
+	for _, m := range []matched{c.located, c.copies, c.filings, c.updates, c.mails} {
+		if m.asked != m.there {
+			c.flaw(store.FlawRecord, indexName, -1, "")
+		}
+	}
+	if c.there(bucketMeta, keyFormat, keyLookups) != nil || c.there(bucketHeads, keyHeads) != nil {
 		c.flaw(store.FlawRecord, indexName, -1, "")
 	}
 	return nil
@@ -192,234 +196,6 @@ func (c *verifier) boxRow(k, row []byte) error {
 	return c.finds(list)
 }
 
-func (c *verifier) threadRow(k, row []byte) error {
-	if len(k) <= handleSize+1 {
-		return misfit
-	}
-	rest := k[handleSize+1:]
-	if k[handleSize] == 't' {
-		if len(rest) != 8 || len(row) != 2 || row[0] != clearVersion {
-			return misfit
-		}
-		return c.there(bucketTraces, joined(row[1:], rest))
-	}
-	code, ok := c.v.pathwayOf(k[:handleSize])
-	if !ok {
-		return store.ErrErased
-	}
-	switch k[handleSize] {
-	case kindThread:
-		if len(k) != handleSize+1+8+1 {
-			return misfit
-		}
-		if isMessage(k) {
-			return c.messageRow(code, k, row)
-		}
-		return errors.Join(
-			c.v.open(bucketThreads, k, pathwayOwner(code), row, new([]byte)),
-			c.there(bucketThreads, append(clone(k[:len(k)-1]), endMessage)))
-	case 'd':
-		c.listed++
-		return c.names(bucketDeliveries, row)
-	case 'f':
-		b, err := c.v.s.keys.OpenRow(nil, pathwayOwner(code), string(bucketThreads), k, row)
-		if err == nil && len(b) < 8 {
-			err = misfit
-		}
-		if err != nil {
-			return err
-		}
-		return c.there(bucketLocated, b[8:])
-	case 'r':
-		return c.v.open(bucketThreads, k, pathwayOwner(code), row, new(store.RubricState))
-	case kindUpdated:
-		return c.names(bucketLocated, row)
-	case 'w':
-		return c.leadsTo(bucketDeliveries, rest, row)
-	case 'v':
-		if len(rest) != 8+8+4 || !bytes.Equal(row, []byte{clearVersion}) {
-			return misfit
-		}
-		return nil
-	}
-	return misfit
-}
-
-func (c *verifier) messageRow(code store.PathwayCode, k, row []byte) error {
-	c.messages++
-	m := new(store.Message)
-	if err := c.v.open(bucketThreads, k, pathwayOwner(code), row, m); err != nil {
-		return err
-	}
-	c.blob(m.Blob, string(m.ID))
-	seq := k[handleSize+1 : handleSize+1+8]
-	located := c.v.bucket(bucketLocated).Get([]byte(m.ID))
-	if m.Pathway != code || m.Seq != binary.BigEndian.Uint64(seq) || !bytes.Equal(located, joined([]byte{clearVersion}, k[:handleSize], seq)) {
-		return misfit
-	}
-	for _, f := range m.Filings {
-		if err := c.there(bucketThreads, c.v.threadKey(code, 'f', c.v.rubricHash(code, f.Rubric), u32(f.UID))); err != nil {
-			return err
-		}
-	}
-	for _, rfc := range ids(m) {
-		if err := c.knownAs(rfc, m.ID, ""); err != nil {
-			return err
-		}
-	}
-	for _, key := range m.Keys {
-		if err := c.hasKey(code, key, m.ID); err != nil {
-			return err
-		}
-	}
-	if m.Fingerprint != ([32]byte{}) {
-		if _, err := c.v.Duplicate(m.Fingerprint); err != nil {
-			return errors.Join(err, misfit)
-		}
-	}
-	return c.there(bucketThreads, c.v.indexKey(code, seq))
-}
-
-// hasKey checks that a message is found by a key. What all mail of a pathway
-// carries leads to all of it: such lists are kept.
-func (c *verifier) hasKey(code store.PathwayCode, key string, id store.MessageID) error {
-	const many, kept = 16, 64
-	name := string(code) + " " + key
-	if c.keyed[name][id] {
-		return nil
-	}
-	list, err := c.v.MessagesOfKey(code, key, 0)
-	if err != nil || !slices.Contains(list, id) {
-		return errors.Join(err, misfit)
-	}
-	if len(list) > many {
-		if c.keyed == nil || len(c.keyed) >= kept {
-			c.keyed = map[string]map[store.MessageID]bool{}
-		}
-		c.keyed[name] = make(map[store.MessageID]bool, len(list))
-		for _, other := range list {
-			c.keyed[name][other] = true
-		}
-	}
-	return nil
-}
-
-// knownAs checks that a message, or the copy for a box, is found by a
-// Message-ID.
-func (c *verifier) knownAs(rfc string, id store.MessageID, box store.Address) error {
-	if rfc == "" {
-		return nil
-	}
-	refs, err := c.v.MessagesByID(rfc)
-	if err == nil && !slices.ContainsFunc(refs, func(r store.MessageRef) bool { return r.Message == id && (r.Box == "" || r.Box == box) }) {
-		err = misfit
-	}
-	return err
-}
-
-func (c *verifier) locatedRow(_, row []byte) error {
-	if len(row) != 1+handleSize+8 || row[0] != clearVersion {
-		return misfit
-	}
-	handle, seq := row[1:1+handleSize], row[1+handleSize:]
-	if err := c.there(bucketThreads, joined(handle, []byte{kindThread}, seq, []byte{endMessage})); err != nil {
-		return err
-	}
-	if _, ok := c.v.pathwayOf(handle); !ok {
-		return store.ErrErased
-	}
-	c.located++
-	return nil
-}
-
-// refRow is a look-up that leads to a message.
-func (c *verifier) refRow(bucket, k, row []byte) error {
-	var ref store.MessageRef
-	if err := c.v.openOwned(bucket, k, row, &ref); err != nil {
-		return err
-	}
-	return c.there(bucketLocated, []byte(ref.Message))
-}
-
-func (c *verifier) deliveryRow(k, row []byte) error {
-	d := new(store.Delivery)
-	if err := c.v.openOwned(bucketDeliveries, k, row, d); err != nil {
-		return err
-	}
-	if string(d.ID) != string(k) {
-		return misfit
-	}
-	for _, half := range []byte{liveQueued, liveFailed} {
-		if (c.v.bucket(bucketLive).Get(append([]byte{half}, k...)) != nil) != (liveness(d.State) == half) {
-			return misfit
-		}
-	}
-	if d.Pathway == "" {
-		return nil
-	}
-	if (c.v.bucket(bucketThreads).Get(c.v.threadKey(d.Pathway, 'w', k)) != nil) != (liveness(d.State) != 0) {
-		return misfit
-	}
-	if d.Message == "" {
-		return nil
-	}
-	c.copies++
-	if !bytes.Equal(c.v.bucket(bucketThreads).Get(c.v.deliveryKey(d)), append([]byte{clearVersion}, k...)) {
-		return misfit
-	}
-	return c.knownAs(d.RFCID, d.Message, d.Mailbox)
-}
-
-func (c *verifier) liveRow(k, row []byte) error {
-	if len(k) < 2 || k[0] != liveQueued && k[0] != liveFailed {
-		return misfit
-	}
-	return c.leadsTo(bucketDeliveries, k[1:], row)
-}
-
-func (c *verifier) heldRow(k, row []byte) error {
-	h := new(store.Held)
-	if err := c.v.open(bucketHeld, k, triageOwner(store.HeldID(k)), row, h); err != nil {
-		return err
-	}
-	c.blob(h.Blob, string(k))
-	if string(h.ID) != string(k) {
-		return misfit
-	}
-	if h.Addressed != "" {
-		if err := c.there(bucketHeldOf, append(c.v.handle(h.Addressed), k...)); err != nil {
-			return err
-		}
-	}
-	return c.there(bucketHeldIndex, k)
-}
-
-func (c *verifier) heldIndexRow(k, row []byte) error {
-	return errors.Join(
-		c.v.open(bucketHeldIndex, k, triageOwner(store.HeldID(k)), row, new([]byte)),
-		c.there(bucketHeld, k))
-}
-
-func (c *verifier) itemRow(k, row []byte) error {
-	it := new(store.Item)
-	if err := c.v.open(bucketItems, k, hubOwner, row, it); err != nil {
-		return err
-	}
-	leased := c.v.bucket(bucketLeases).Get(k) != nil
-	if string(it.ID) != string(k) || leased != (it.Token != 0) {
-		return misfit
-	}
-	return c.there(bucketDue, c.v.s.dueKey(it))
-}
-
-func (c *verifier) dueRow(k, row []byte) error {
-	_, _, item, ok := parseDue(k)
-	if !ok {
-		return misfit
-	}
-	return c.leadsTo(bucketItems, []byte(item), row)
-}
-
 func (c *verifier) accountRow(k, row []byte) error {
 	a := new(store.Account)
 	if err := c.v.open(bucketAccounts, k, store.AccountID(k).Owner(), row, a); err != nil {
@@ -429,51 +205,6 @@ func (c *verifier) accountRow(k, row []byte) error {
 		return misfit
 	}
 	return c.finds(accountFinds(a))
-}
-
-func (c *verifier) readerRow(k, row []byte) error {
-	if len(k) <= handleSize {
-		return misfit
-	}
-	o, ok := c.v.s.keys.OwnerOf([handleSize]byte(k[:handleSize]))
-	if !ok {
-		return store.ErrErased
-	}
-	var record any
-	m := new(store.Mail)
-	switch k[handleSize] {
-	case kindChange:
-		if len(k) != handleSize+1+8+8+4 || len(row) != 2 || row[0] != clearVersion || row[1] > 1 {
-			return misfit
-		}
-		return nil
-	case kindMarkLog:
-		if len(row) < 1 || row[0] != clearVersion {
-			return misfit
-		}
-		return c.there(bucketReaders, joined(k[:handleSize], []byte{kindMark}, row[1:]))
-	case kindEntry:
-		record = new(store.Entry)
-	case kindFolder:
-		record = new(store.Folder)
-	case kindMark:
-		record = new(store.ReaderMark)
-	case kindMail:
-		record = m
-	case kindReader:
-		record = new(store.Reader)
-	case kindMailIx:
-		record = new([]byte)
-	default:
-		return misfit
-	}
-	if err := c.v.open(bucketReaders, k, o, row, record); err != nil {
-		return err
-	}
-	if record == any(m) {
-		c.blob(m.Blob, string(m.ID))
-	}
-	return nil
 }
 
 // traces verifies the chains; online up to what is committed by then.

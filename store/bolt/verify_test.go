@@ -34,6 +34,7 @@ func stocked(t *testing.T) *place {
 	if err := post(s, "b000001", "01m9", make([]byte, 2<<20), 1); err != nil {
 		t.Fatal(err)
 	}
+	readAndRefile(t, s)
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
@@ -233,84 +234,6 @@ func TestVerifyFindsLostKeys(t *testing.T) {
 		t.Errorf("%+v", out)
 	}
 	p.mustOpen(nil)
-}
-
-// edit changes rows of the index of a closed store.
-func (p *place) edit(fn func(*bolt.Tx) error) {
-	p.Helper()
-	db, err := bolt.Open(filepath.Join(p.seal.DataDir, "index.db"), 0o600, nil)
-	if err != nil {
-		p.Fatal(err)
-	}
-	defer db.Close()
-	if err := db.Update(fn); err != nil {
-		p.Fatal(err)
-	}
-}
-
-// A row that was changed, taken away or put elsewhere is found in every bucket.
-func TestVerifyFindsChangedRows(t *testing.T) {
-	p := stocked(t)
-	index := filepath.Join(p.seal.DataDir, "index.db")
-	whole, err := os.ReadFile(index)
-	if err != nil {
-		t.Fatal(err)
-	}
-	most := 1
-	if os.Getenv("RELAIS_LONG") == "1" {
-		most = 100
-	}
-	r := rand.New(rand.NewPCG(1, 2))
-	for _, bucket := range buckets {
-		var keys [][]byte
-		p.edit(func(btx *bolt.Tx) error {
-			return btx.Bucket(bucket).ForEach(func(k, _ []byte) error { keys = append(keys, bytes.Clone(k)); return nil })
-		})
-		r.Shuffle(len(keys), func(i, j int) { keys[i], keys[j] = keys[j], keys[i] })
-		for _, k := range keys[:min(most, len(keys))] {
-			for _, what := range []string{"value changed", "key changed", "gone"} {
-				if what != "value changed" && freeRow(bucket, k) {
-					continue
-				}
-				p.edit(func(btx *bolt.Tx) error {
-					b := btx.Bucket(bucket)
-					row := bytes.Clone(b.Get(k))
-					switch what {
-					case "value changed":
-						if len(row) == 0 {
-							row = []byte{0}
-						}
-						row[r.IntN(len(row))] ^= 1 << r.IntN(8)
-						return b.Put(k, row)
-					case "key changed":
-						other := bytes.Clone(k)
-						other[r.IntN(len(k))] ^= 1 << r.IntN(7)
-						if err := b.Put(other, row); err != nil {
-							return err
-						}
-					}
-					return b.Delete(k)
-				})
-				if v := p.verify(); v.OK {
-					t.Errorf("%s %x: %s, and not found", bucket, k, what)
-				}
-				if err := os.WriteFile(index, whole, 0o600); err != nil {
-					t.Fatal(err)
-				}
-			}
-		}
-	}
-}
-
-// freeRow tells rows that no other speaks of: their absence is no contradiction.
-func freeRow(bucket, k []byte) bool {
-	switch string(bucket) {
-	case string(bucketTaken), string(bucketErasures), string(bucketSettings), string(bucketHeads), string(bucketMeta), string(bucketReaders):
-		return true
-	case string(bucketThreads):
-		return strings.IndexByte("rvtu", k[handleSize]) >= 0
-	}
-	return false
 }
 
 // Torn pages of every kind are found, and neither looking nor serving ends the
