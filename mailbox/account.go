@@ -352,6 +352,7 @@ func (h *Hub) RevokeAccount(ctx context.Context, by Actor, r AccountRevoke) (Acc
 	})
 	if err == nil {
 		h.sessions.end(id, strings.ToLower(strings.TrimSpace(r.Credential)))
+		h.forgetReader(id)
 	}
 	return view, err
 }

@@ -40,6 +40,13 @@ func (s *sessions) end(id store.AccountID, credential string) {
 	}
 }
 
+// reads tells whether an account has a session open.
+func (s *sessions) reads(id store.AccountID) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.open[id]) > 0
+}
+
 // AccountGone gives a channel that is closed as soon as the account, or the
 // credential it logged in with, may be used no longer; it may be so already. A
 // server ends the session then. Call stop when the session is over.

@@ -46,13 +46,13 @@ func (h *Hub) erase(ctx context.Context, it store.Item) error {
 		}
 	}
 	after, err := h.store.Forget(ctx, e.Owners)
+	h.forgetReading(append([]store.PathwayCode{e.Code}, e.With...), e.Owners) // be the end of the keys owed or not
 	if away, why := waitsFor(err); why != "" {
 		return h.eraseWaits(ctx, it, e, away, why)
 	}
 	if err != nil {
 		return fmt.Errorf("forgetting the keys of %s: %w", e.Code, err)
 	}
-	h.forgetReading(append([]store.PathwayCode{e.Code}, e.With...))
 	return h.proveErased(ctx, it, e, after)
 }
 

@@ -89,7 +89,14 @@ var hubActor = Actor{Name: "hub"}
 // run several times: whatever it hands out it must set from scratch.
 func (h *Hub) change(ctx context.Context, fn func(store.Tx) error) error {
 	for {
-		err := h.commit(ctx, fn)
+		var saved saving
+		err := h.commit(ctx, func(tx store.Tx) error {
+			saved = saving{Tx: tx}
+			return fn(&saved)
+		})
+		if err == nil {
+			h.narrowed(saved.pathways)
+		}
 		if !errors.Is(err, store.ErrConflict) {
 			return err
 		}
@@ -97,6 +104,12 @@ func (h *Hub) change(ctx context.Context, fn func(store.Tx) error) error {
 			return ctx.Err()
 		}
 	}
+}
+
+// saving notes which pathways a commit changes, see [Hub.narrowed].
+type saving struct {
+	store.Tx
+	pathways []store.PathwayCode
 }
 
 // pathwayNamed reads the pathway of a code as people type it; nobody does while
@@ -161,6 +174,9 @@ func (h *Hub) save(tx store.Tx, p *store.Pathway) error {
 	h.watchAge(p)
 	if err := h.watchKept(tx, p); err != nil {
 		return err
+	}
+	if s, ok := tx.(*saving); ok && p.Revision > 0 {
+		s.pathways = append(s.pathways, p.Code)
 	}
 	if err := tx.PutPathway(p); err != nil {
 		return fmt.Errorf("writing pathway %s: %w", p.Code, err)

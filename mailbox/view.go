@@ -55,6 +55,11 @@ func (h *Hub) Read(ctx context.Context, a *Account, where string) (*Reader, erro
 // Close ends the session.
 func (r *Reader) Close() error {
 	r.stop()
+	select {
+	case <-r.gone: // what was read between that and now
+		r.h.forgetReader(r.a.ID)
+	default:
+	}
 	return nil
 }
 

@@ -59,6 +59,28 @@ func (d *desks) get(id store.AccountID) *desk {
 	return one
 }
 
+// forget drops what is at hand of one account.
+func (d *desks) forget(id store.AccountID) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	delete(d.m, id)
+}
+
+// forgetUnread drops what is at hand of accounts that nobody reads with now, and
+// of the others the sheet of a pathway, unless they are looking at it.
+func (d *desks) forgetUnread(code store.PathwayCode, reads func(store.AccountID) bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for id, one := range d.m {
+		if !reads(id) {
+			delete(d.m, id)
+		} else if one.mu.TryLock() {
+			delete(one.sheets, code)
+			one.mu.Unlock()
+		}
+	}
+}
+
 // catchUp takes up the marks set since. The desk is locked.
 func (d *desk) catchUp(v store.View) error {
 	have, err := v.Reader(d.id)

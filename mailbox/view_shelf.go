@@ -112,26 +112,6 @@ func (s *shelf) size() int {
 	return len(s.items)
 }
 
-// forgetReading drops from memory what readers were shown of pathways, and what
-// was opened to be sent.
-func (h *Hub) forgetReading(codes []store.PathwayCode) {
-	h.openings.forget(codes)
-	for _, code := range codes {
-		h.slabs.forget(pathwaySlab(code))
-	}
-	h.shelves.mu.Lock()
-	for _, code := range codes {
-		if s := h.shelves.m[code]; s != nil {
-			delete(h.shelves.m, code)
-			h.shelves.held -= s.size()
-		}
-	}
-	h.shelves.mu.Unlock()
-	h.desks.mu.Lock()
-	defer h.desks.mu.Unlock()
-	h.desks.m = nil // tables hold messages too; open sessions make theirs anew
-}
-
 // shelfPage bounds how long one snapshot is held open while a shelf is filled.
 const shelfPage = 500
 

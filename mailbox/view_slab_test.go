@@ -55,9 +55,105 @@ func TestSlabsForget(t *testing.T) {
 	if n := kept(accountSlab(r.a.ID)); n != 1 {
 		t.Errorf("%d at hand after one of two was expunged", n)
 	}
-	h.forgetReading([]store.PathwayCode{h.child})
+	h.forgetReading([]store.PathwayCode{h.child}, nil)
 	if n := kept(pathwaySlab(h.child)); n != 0 {
 		t.Errorf("%d at hand after an erasure", n)
+	}
+}
+
+// TestWhatIsAtHandGoesWithTheRight: once somebody may see less, nothing that was
+// unsealed for them stays in memory, be their session open or over.
+func TestWhatIsAtHandGoesWithTheRight(t *testing.T) {
+	pathway := func(h *house) string { return string(h.child) }
+	for _, tc := range []struct {
+		name    string
+		lose    func(*house) error
+		account bool // all of the account's, or what it saw of the pathway
+	}{
+		{"account revoked", func(h *house) error {
+			_, err := h.RevokeAccount(t.Context(), testActor, AccountRevoke{Username: "bernard@kine.test"})
+			return err
+		}, true},
+		{"member left", func(h *house) error {
+			_, err := h.RemoveMember(t.Context(), testActor, MemberRemoval{Pathway: pathway(h), Member: "m4", Reason: "départ"})
+			return err
+		}, false},
+		{"consent withdrawn", func(h *house) error {
+			_, err := h.WithdrawConsent(t.Context(), testActor, WithdrawRequest{Pathway: pathway(h), By: "mère"})
+			return err
+		}, false},
+		{"suspended", func(h *house) error {
+			_, err := h.SuspendPathway(t.Context(), testActor, StatusChange{Pathway: pathway(h), Reason: "pause"})
+			return err
+		}, false},
+		{"closed", func(h *house) error {
+			_, err := h.ClosePathway(t.Context(), testActor, StatusChange{Pathway: pathway(h), Reason: "fin"})
+			return err
+		}, false},
+		{"erased", func(h *house) error {
+			_, err := h.ErasePathway(t.Context(), testActor, ErasureRequest{Pathway: pathway(h), Reason: "demande écrite"})
+			return err
+		}, false},
+	} {
+		for _, open := range []bool{true, false} {
+			t.Run(fmt.Sprintf("%s, open %v", tc.name, open), func(t *testing.T) {
+				h := newHouse(t)
+				r := h.reads("bernard@kine.test", "")
+				h.post(written{from: "moreau@chu.test", to: string(h.child), id: "p@chu.test", subject: "Suite", text: "a"})
+				a, err := r.Append(t.Context(), "Brouillons")
+				if err != nil {
+					t.Fatal(err)
+				}
+				const mail = "Subject: Note\r\n\r\n"
+				if err := a.Message(int64(len(mail)), folder.Flags{}, time.Time{}, strings.NewReader(mail)); err != nil {
+					t.Fatal(err)
+				}
+				if _, _, err := a.Commit(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+				look := func() {
+					for _, name := range []string{"Brouillons", h.top() + "/Coordination", h.top()} {
+						f, table := openFolder(t, r, name)
+						looksThrough(t, f, uidsOf(table), folder.Envelope)
+					}
+				}
+				look()
+				if !open {
+					r.Close()
+				}
+				of := pathwaySlab(h.child)
+				if tc.account {
+					of = accountSlab(r.a.ID)
+				}
+				atHand := func() (envelopes, desk, sheet bool) {
+					h.slabs.mu.Lock()
+					defer h.slabs.mu.Unlock()
+					h.desks.mu.Lock()
+					defer h.desks.mu.Unlock()
+					d := h.desks.m[r.a.ID]
+					return h.slabs.m[of] != nil, d != nil, r.desk.sheets[h.child] != nil
+				}
+				if envelopes, desk, sheet := atHand(); !envelopes || !desk || !sheet {
+					t.Fatalf("at hand before: %v, %v, %v", envelopes, desk, sheet)
+				}
+				if err := tc.lose(h); err != nil {
+					t.Fatal(err)
+				}
+				envelopes, desk, sheet := atHand()
+				if envelopes || desk && (sheet || !open) {
+					t.Errorf("at hand after: envelopes %v, desk %v, sheet %v", envelopes, desk, sheet)
+				}
+				if !open || !tc.account {
+					return
+				}
+				// A session reads on until it notices; with it goes what it read.
+				h.slabs.learnt(of, runOf(1, 10), h.slabs.known(of, runOf(1, 1)))
+				r.Close()
+				if envelopes, _, _ := atHand(); envelopes {
+					t.Error("read after the account was revoked, and at hand when its session is over")
+				}
+			})
+		}
 	}
 }
 
