@@ -22,7 +22,7 @@ type PathwayView struct {
 	Sex           string    `json:"sex"`
 	INS           string    `json:"ins,omitempty"` // masked
 	Establishment string    `json:"establishment,omitempty"`
-	Created       time.Time `json:"created"`
+	Created       time.Time `json:"created,omitzero"`
 	Consent       string    `json:"consent"` // recorded, none, withdrawn
 	MergedInto    string    `json:"merged_into,omitempty"`
 	Deceased      bool      `json:"deceased,omitempty"` // closed because the patient has died

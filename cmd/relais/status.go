@@ -120,15 +120,13 @@ func (c *cli) operatorBox(b admin.OperatorBox) string {
 
 // retention says from when on traces are kept, and what went last.
 func (c *cli) retention(r mailbox.RetentionView) string {
-	day := func(t *time.Time) string {
-		if t == nil {
-			return ""
-		}
-		return c.day(*t)
-	}
 	kept := texts.T(c.locale, "traces.none-yet", nil)
 	if r.OldestApplication != nil {
-		kept = texts.T(c.locale, "traces.kept", map[string]any{"application": day(r.OldestApplication), "technical": day(r.OldestTechnical)})
+		since := map[string]any{"application": c.day(*r.OldestApplication), "technical": nil}
+		if r.OldestTechnical != nil {
+			since["technical"] = c.day(*r.OldestTechnical)
+		}
+		kept = texts.T(c.locale, "traces.kept", since)
 	}
 	said := []string{kept}
 	for _, kind := range slices.Sorted(maps.Keys(r.Purged)) {
