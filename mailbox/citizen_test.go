@@ -106,6 +106,8 @@ func TestTooLargeForMonEspaceSante(t *testing.T) {
 	if len(got.raw) > 20<<10 || !strings.Contains(got.text(t), "plan.xml") {
 		t.Errorf("%d bytes:\n%.600s", len(got.raw), got.raw)
 	}
+	h.clock.advance(tellStep) // other copies may not have been over yet
+	h.timers()
 	notice := h.relayed("roux@chu.test")
 	if len(notice) != 1 || notice[0].header["x-relais-kind"] != noticePartial {
 		t.Errorf("the author got %+v", notice)

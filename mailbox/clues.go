@@ -171,6 +171,21 @@ func (h *Hub) pathwaysOfID(v store.View, id string) ([]store.PathwayCode, error)
 	codes := make([]store.PathwayCode, len(refs))
 	for i, r := range refs {
 		codes[i] = r.Pathway
+		if len(refs) == 1 {
+			break
+		}
+		// What was moved answers for where it is now: an answer to its copies
+		// would bring to the wrong child what was taken from there.
+		m, err := v.Message(r.Pathway, r.Message)
+		if errors.Is(err, store.ErrNotFound) || errors.Is(err, store.ErrErased) {
+			continue
+		}
+		if err != nil {
+			return nil, fmt.Errorf("reading message %s: %w", r.Message, err)
+		}
+		if m.Retracted != nil && m.Retracted.To != nil {
+			codes[i] = m.Retracted.To.Pathway
+		}
 	}
 	return codes, nil
 }

@@ -32,3 +32,19 @@ func TestNamesOfTwins(t *testing.T) {
 		})
 	}
 }
+
+// An answer to a copy of what was moved to another child's pathway, which it
+// may quote, is nobody's to file but a human's.
+func TestAnswerToWhatWasMoved(t *testing.T) {
+	h := newHouse(t)
+	other := h.second()
+	h.relay()
+	id := h.post(written{from: "roux@chu.test", to: string(h.child), id: "m1@chu.test", subject: "Compte rendu", text: "Tom va bien."})
+	first := h.relay()["moreau@chu.test"][0]
+	must[MessageView](t)(h.MoveMessage(t.Context(), testActor, MessageRequest{Message: string(id), Pathway: string(other)}))
+	r, err := h.try(answer(first, "moreau@chu.test", "b1@chu.test", "Merci."))
+	if err != nil || r.Reason != reasonConflicting {
+		t.Errorf("to the old pathway: %+v, %v", r, err)
+	}
+	h.post(written{from: "roux@chu.test", to: string(other), id: "b2@chu.test", subject: "Re: Compte rendu", text: "Merci.", header: []string{"In-Reply-To: <m1@chu.test>"}})
+}

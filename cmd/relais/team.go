@@ -138,15 +138,19 @@ func (c *cli) teamImport() *cobra.Command {
 		if err != nil {
 			return err
 		}
+		added := 0
 		for _, m := range list {
 			c.warn(m.Warnings)
+			if !slices.Contains(m.Warnings, "already-member") {
+				added++
+			}
 		}
 		return c.show(list, func() {
 			id := texts.ID("cli.imported")
 			if dryRun {
 				id = texts.ID("cli.would-import")
 			}
-			c.line(texts.T(c.locale, id, map[string]any{"n": len(list)}))
+			c.line(texts.T(c.locale, id, map[string]any{"n": added}))
 			c.team(list, false)
 		})
 	})

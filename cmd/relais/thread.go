@@ -81,7 +81,11 @@ func (c *cli) message(m mailbox.MessageView, names map[string]string) {
 		c.line("  " + texts.T(c.locale, "cli.hidden-from-parents", nil))
 	}
 	if m.Retracted != nil {
-		c.line("  " + texts.T(c.locale, "cli.retracted", map[string]any{"date": c.minute(*m.Retracted), "reason": m.Reason}))
+		reason := m.Reason // a person's words, but for one of the hub's
+		if reason == "merged" {
+			reason = c.cancelled(reason)
+		}
+		c.line("  " + texts.T(c.locale, "cli.retracted", map[string]any{"date": c.minute(*m.Retracted), "reason": reason}))
 	}
 	about := ""
 	if m.About != "" {
