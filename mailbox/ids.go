@@ -20,14 +20,15 @@ func (s *idSource) next(now time.Time) string {
 	return strings.ToLower(ulid.MustNew(ulid.Timestamp(now), s.rand).String())
 }
 
-var tokenCoding = base32.StdEncoding.WithPadding(base32.NoPadding)
+// tokenCoding is base32 (RFC 4648 §6) in lower case.
+var tokenCoding = base32.NewEncoding("abcdefghijklmnopqrstuvwxyz234567").WithPadding(base32.NoPadding)
 
 // token is the meaningless, stable word that stands for a box in the hub's own
 // addresses (reply and bounce forms). Ten base32 characters are 50 bits of a
 // keyed hash: nobody can work out the box from it, and a guess finds none.
 func (h *Hub) token(use string, code store.PathwayCode, box store.Address) string {
 	sum := h.store.Mac(use, string(code), string(box))
-	return strings.ToLower(tokenCoding.EncodeToString(sum[:])[:10])
+	return tokenCoding.EncodeToString(sum[:7])[:10]
 }
 
 // The hub's own addresses. Local parts use [a-z0-9.-] only and stay well under

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -232,8 +233,11 @@ func (c *counter) Read(b []byte) (int, error) {
 // adds; without a date either, nothing tells two "seen, thank you" apart, and
 // taking both is better than losing one: the fingerprint is zero, for none.
 func (in *incoming) fingerprint(p store.PathwayCode) [32]byte {
-	sum := sha256.New()
-	add := func(s string) { fmt.Fprintf(sum, "%d:%s", len(s), s) }
+	var told []byte
+	add := func(s string) {
+		told = append(strconv.AppendInt(told, int64(len(s)), 10), ':')
+		told = append(told, s...)
+	}
 	add(string(p))
 	add(string(in.idx.BodySum))
 	if in.apart != "" {
@@ -241,7 +245,7 @@ func (in *incoming) fingerprint(p store.PathwayCode) [32]byte {
 	}
 	if !in.noID {
 		add(in.rfcID)
-		return [32]byte(sum.Sum(nil))
+		return sha256.Sum256(told)
 	}
 	if in.idx.Envelope.DateText == "" {
 		return [32]byte{}
@@ -253,7 +257,7 @@ func (in *incoming) fingerprint(p store.PathwayCode) [32]byte {
 			add(f.Value)
 		}
 	}
-	return [32]byte(sum.Sum(nil))
+	return sha256.Sum256(told)
 }
 
 // field gives the first value of a header field, or "".
