@@ -146,7 +146,7 @@ func (s *Store) openSegment() error {
 	if err != nil {
 		return err
 	}
-	s.seg = &segment{f: f, name: name, number: s.state.Segment, aside: s.state.End, blank: s.state.End, begun: s.state.End, leave: s.spare.least}
+	s.seg = &segment{f: f, name: name, number: s.state.Segment, aside: s.state.End, blank: s.state.End, begun: s.state.End, leave: s.spare.least / 2}
 	return nil
 }
 
@@ -199,7 +199,7 @@ func (s *Store) newSegment(name string) (*prepared, error) {
 		_ = os.Remove(s.segs.path(name))
 		return nil, err
 	}
-	return &prepared{f: f, size: s.spare.least, blank: segHead, aside: segHead}, nil
+	return &prepared{f: f, size: s.spare.least / 2, blank: segHead, aside: segHead}, nil
 }
 
 // cutSegment takes back what a failed group appended. Where even that fails, a

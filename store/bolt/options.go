@@ -24,8 +24,9 @@ type Options struct {
 	// SmallMessage is the size in clear bytes up to which a message waits in
 	// memory for its commit; larger ones stream to a file. Default 1 MiB.
 	SmallMessage int64
-	// SegmentSize is the size from which on a new segment is begun; while a store
-	// is small, or none is prepared (spare.go), less. Default 64 MiB.
+	// SegmentSize is the size from which on a new segment is begun, at the latest:
+	// where one is prepared it comes sooner (spare.go). Default 64 MiB: no more than
+	// a start after a crash can look through in a moment.
 	SegmentSize int64
 	// InitialMmapSize is the address space mapped for the index, so that it
 	// seldom has to be mapped anew. Default 16 GiB; costs no memory.

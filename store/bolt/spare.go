@@ -22,8 +22,9 @@ import (
 // they take their share of the disk and no more. A small store has small segments
 // and small spares: one takes at most twice what all segments have.
 type spare struct {
-	least int64 // what a segment has that is not prepared; bounds of tests follow it
+	least int64 // size of the first; for tests it is less, and other bounds follow it
 
+	size atomic.Int64 // of the next to be begun
 	due  atomic.Int64 // how much of it should be there
 	done atomic.Int64 // how much is
 	drop atomic.Bool  // the room is needed
@@ -66,6 +67,7 @@ func (p *spare) advance(seg *segment, st *state) {
 	if due <= 0 || st.SegmentBytes < p.least/4 || p.made.Load() != nil {
 		return
 	}
+	p.size.Store(2 * seg.leave)
 	p.due.Store(due)
 	if due >= p.done.Load()+p.piece() {
 		p.rouse()
@@ -77,12 +79,6 @@ func (p *spare) rouse() {
 	case p.wake <- struct{}{}:
 	default:
 	}
-}
-
-// spareSize is how long a segment is that is prepared now: no longer than a start
-// after a crash can look through in a moment.
-func (s *Store) spareSize() int64 {
-	return min(s.o.SegmentSize, max(s.spare.least, 2*s.levels.Load().state.SegmentBytes))
 }
 
 // spareLoop prepares segments.
@@ -136,7 +132,7 @@ func (s *Store) spareLoop() {
 // beginSpare allocates a segment. The end of it that is kept for what must be
 // written on a full disk (roomFor) is not filled.
 func (s *Store) beginSpare() (*prepared, error) {
-	size := s.spareSize()
+	size := min(s.o.SegmentSize, s.spare.size.Load())
 	free, err := s.o.files.Free(s.o.Dir)
 	if err != nil {
 		return nil, err
