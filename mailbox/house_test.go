@@ -271,6 +271,7 @@ func (h *house) relayWith(outcome func(Job) Outcome) map[store.Address][]arrived
 		if len(lanes) == 0 {
 			return got
 		}
+		slices.Sort(lanes) // of what is due at the same time, a keyed hash is first
 		for _, lane := range lanes {
 			jobs, err := h.ClaimDeliveries(ctx, lane, 100)
 			if err != nil {
