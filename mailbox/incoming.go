@@ -41,6 +41,7 @@ type incoming struct {
 	rfcID      string // Message-ID, or one made by the hub
 	noID       bool   // the mail came without a usable one
 	draft      store.Draft
+	text       *handed     // its bytes, if it is small; nil: it was held before
 	held       *store.Held // the message was held before; draft is nil
 	given      assignment
 	// apart is the account to which a message with the same fingerprint must not
@@ -64,13 +65,19 @@ type assignment struct {
 }
 
 // receive reads a message to its end, sealing and indexing it on the way.
-func (h *Hub) receive(ctx context.Context, env Envelope, r io.Reader) (*incoming, error) {
+func (h *Hub) receive(ctx context.Context, env Envelope, r io.Reader) (in *incoming, err error) {
 	draft, err := h.store.Create(ctx, env.Size)
 	if err != nil {
 		return nil, fmt.Errorf("starting a message: %w", err)
 	}
 	scanner := letter.NewScanner(h.o.Reading)
-	if err := h.pour(io.MultiWriter(draft, scanner), draft, r); err != nil {
+	text := newHanded(env.Size)
+	defer func() {
+		if err != nil {
+			text.wipe()
+		}
+	}()
+	if err := h.pour(io.MultiWriter(draft, scanner, text), draft, r); err != nil {
 		draft.Discard()
 		return nil, err
 	}
@@ -83,7 +90,7 @@ func (h *Hub) receive(ctx context.Context, env Envelope, r io.Reader) (*incoming
 		draft.Discard()
 		return nil, fmt.Errorf("reading a message: %w", err)
 	}
-	in := &incoming{env: env, now: h.o.Now(), reading: reading, idx: reading.Index, draft: draft}
+	in = &incoming{env: env, now: h.o.Now(), reading: reading, idx: reading.Index, draft: draft, text: text}
 	if err := in.sound(); err != nil {
 		draft.Discard()
 		return nil, err

@@ -23,6 +23,7 @@ func (h *Hub) Intake(ctx context.Context, env Envelope, r io.Reader) (Receipt, e
 		return Receipt{}, storeFault(err)
 	}
 	defer in.draft.Discard()
+	defer in.text.wipe()
 	h.rush.enter()
 	defer h.rush.leave()
 	if known, err := h.takenBefore(ctx, in); err != nil || known {
@@ -179,6 +180,7 @@ func (h *Hub) file(ctx context.Context, pl *plan, in *incoming) (Receipt, error)
 	if err := in.expect(store.Owner{Kind: store.OwnedByPathway, ID: string(m.Pathway)}); err != nil {
 		return Receipt{}, err
 	}
+	offered := h.openings.offer(m, in.idx, in.text, len(copies))
 	err := h.take(ctx, in, func(tx store.Tx) error {
 		if err := unchanged(tx, pl.pathway); err != nil {
 			return err
@@ -205,6 +207,9 @@ func (h *Hub) file(ctx context.Context, pl *plan, in *incoming) (Receipt, error)
 		}
 		return h.tellFiled(tx, pl, in)
 	})
+	if err != nil || receipt.Duplicate {
+		offered.withdraw()
+	}
 	if err != nil {
 		return Receipt{}, err
 	}

@@ -24,7 +24,9 @@ func (h *Hub) Open(ctx context.Context, job Job) (*Outgoing, error) {
 		return out, nil
 	}
 	p := job.opening
-	if !p.use() { // it waited for long, and is opened for itself
+	// A copy that waited for long is opened for itself. So is the text in place of
+	// one, which is written from the index as it is kept.
+	if len(d.Withheld) > 0 || !p.use() {
 		p = &opening{all: &h.openings, readers: 1, closed: true}
 	}
 	err := h.open(ctx, out, job, p)
@@ -112,6 +114,9 @@ func (h *Hub) openBody(ctx context.Context, p *opening) (own io.ReadCloser, err 
 	p.reading.Lock()
 	defer p.reading.Unlock()
 	if p.body != nil {
+		if p.kept == nil {
+			p.kept = letter.Keep(p.header, p.idx)
+		}
 		return nil, nil
 	}
 	if p.m.Blob == nil {
