@@ -58,8 +58,11 @@ func (k *Keys) OpenRow(dst []byte, o store.Owner, bucket string, rowKey, sealed 
 	if len(sealed) < 1+nonceSize+tagSize+1 {
 		return nil, fmt.Errorf("opening a row of %s: %w", bucket, store.ErrCorrupt)
 	}
-	if sealed[0] > rowVersion {
+	switch {
+	case sealed[0] > rowVersion:
 		return nil, fmt.Errorf("opening a row of %s: %w", bucket, store.ErrNewer)
+	case sealed[0] != rowVersion: // the version is not sealed with the rest
+		return nil, fmt.Errorf("opening a row of %s: %w", bucket, store.ErrCorrupt)
 	}
 	var scratch [128]byte
 	nonce, box := sealed[1:1+nonceSize], sealed[1+nonceSize:]
