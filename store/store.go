@@ -320,7 +320,7 @@ type View interface {
 
 	Item(ItemID) (*Item, error)
 	// Lanes lists the lanes with prefix that have an item due at or before
-	// now, the lane with the oldest item first; NextDue is the earliest due time
+	// now, the lane with the oldest item first, else by name; NextDue is the earliest due time
 	// of any item in lanes with prefix (zero: none). Both cost one seek per lane.
 	// A prefix is empty, a kind of lanes with its colon ("out:"), or a whole lane.
 	Lanes(prefix string, now time.Time) ([]string, error)

@@ -2,6 +2,7 @@ package bolt
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -54,7 +55,7 @@ func (v *view) Item(id store.ItemID) (*store.Item, error) {
 
 // head is the item of a lane that is due first.
 type head struct {
-	lane string // key of it
+	lane string // key of it, later its name
 	due  uint64
 	id   store.ItemID
 }
@@ -84,21 +85,18 @@ func (v *view) Lanes(prefix string, now time.Time) ([]string, error) {
 	}); err != nil {
 		return nil, fmt.Errorf("listing lanes: %w", err)
 	}
-	slices.SortStableFunc(due, func(a, b head) int {
-		if a.due != b.due {
-			if a.due < b.due {
-				return -1
-			}
-			return 1
-		}
-		return 0
-	})
-	out := make([]string, len(due))
-	for i, h := range due {
-		var err error
-		if out[i], err = v.laneName(h.lane, h.id); err != nil {
+	for i := range due {
+		h := &due[i]
+		name, err := v.laneName(h.lane, h.id)
+		if err != nil {
 			return nil, fmt.Errorf("listing lanes: %w", err)
 		}
+		h.lane = name
+	}
+	slices.SortFunc(due, func(a, b head) int { return cmp.Or(cmp.Compare(a.due, b.due), strings.Compare(a.lane, b.lane)) })
+	out := make([]string, len(due))
+	for i, h := range due {
+		out[i] = h.lane
 	}
 	return out, nil
 }

@@ -147,6 +147,8 @@ func lanes(t *testing.T, b *bench) {
 		item("i5", "out:c.example", noon.Add(time.Hour)), item("i6", "out:b.example.org", noon.Add(time.Hour)),
 	)
 	b.same("by age", due("out:", noon.Add(time.Minute)), []string{"out:b.example", "out:a.example"})
+	b.put(item("i7", "out:0.example", noon.Add(2*time.Second)))
+	b.same("of one age, by name", due("out:", noon.Add(time.Minute)), []string{"out:b.example", "out:0.example", "out:a.example"})
 	b.same("none due", due("out:", noon), []string{})
 	b.same("all", due("", noon), []string{"timer:digest"})
 	if at := next("out:"); !at.Equal(noon.Add(time.Second)) {
