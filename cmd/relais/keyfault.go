@@ -29,7 +29,9 @@ func (c *cli) keyFault(err error, config *configs.Config) string {
 			return texts.T(c.locale, f.id, args)
 		}
 	}
-	if path := (*fs.PathError)(nil); errors.As(err, &path) && path.Path == keystore {
+	// A file system that is read-only, or an error of the disk, is no missing key.
+	absent := errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission)
+	if path := (*fs.PathError)(nil); absent && errors.As(err, &path) && path.Path == keystore {
 		return texts.T(c.locale, "keys.fault-no-keystore", args)
 	}
 	return ""
