@@ -124,9 +124,15 @@ func (u *imapURL) parameter(part string) bool {
 	return false
 }
 
-// indexFold finds an ASCII text, case ignored.
+// indexFold finds an ASCII text, case ignored. Its place is one in s: lowering all
+// of s would move what follows bytes that are no UTF-8.
 func indexFold(s, what string) int {
-	return strings.Index(strings.ToLower(s), what)
+	for i := 0; i+len(what) <= len(s); i++ {
+		if strings.EqualFold(s[i:i+len(what)], what) {
+			return i
+		}
+	}
+	return -1
 }
 
 // isMe reports whether an URL's user is the one logged in.
